@@ -1,0 +1,154 @@
+"""Every error dolgo raises on purpose, in one tree.
+
+    DolgoError
+    ├── Refused                 a request that cannot be taken: becomes a 4xx or 5xx (status, slug)
+    │   ├── MalformedJson            400 malformed-json
+    │   ├── Forbidden                403 forbidden
+    │   ├── NotFound                 404 not-found
+    │   ├── MethodNotAllowed         405 method-not-allowed
+    │   ├── Conflict                 409 conflict
+    │   ├── TooLarge                 413 too-large
+    │   ├── UnsupportedMediaType     415 unsupported-media-type
+    │   ├── UnknownType              422 unknown-type
+    │   ├── InvalidPayload           422 invalid-payload
+    │   ├── InvalidRequest           422 invalid-request
+    │   ├── IdempotencyKeyReused     422 idempotency-key-reused
+    │   ├── QueueFull                503 queue-full
+    │   └── StoreUnavailable         503 store-unavailable
+    └── StartError              the service cannot start: one line on stderr and an exit code
+        ├── BadSetting               a setting that cannot be used (exit code 2)
+        ├── BadTaskType              a task type that cannot be announced
+        └── StoreUnusable            a store that is corrupt, newer, locked away or not there
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+
+class Problem(NamedTuple):
+    """One wrong member of a request."""
+
+    pointer: str  # JSON pointer (RFC 6901) to the member, "" for the whole body
+    detail: str  # what is wrong with it, for a person
+
+
+class DolgoError(Exception):
+    """Something dolgo refuses or cannot do."""
+
+
+class Refused(DolgoError):
+    """The request was refused."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = ""
+    retry_after: ClassVar[int | None] = None  # seconds; sent as Retry-After
+
+    def __init__(self, detail: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(detail or self.title())
+        self.detail = detail or self.title()
+        self.problems = tuple(problems)
+
+    @classmethod
+    def title(cls) -> str:
+        """The sentence that is the same for every error of this class: its docstring's first line."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+class MalformedJson(Refused):
+    """The body is not valid JSON."""
+
+    status, slug = 400, "malformed-json"
+
+
+class Forbidden(Refused):
+    """This is not allowed."""
+
+    status, slug = 403, "forbidden"
+
+
+class NotFound(Refused):
+    """There is nothing under this address."""
+
+    status, slug = 404, "not-found"
+
+
+class MethodNotAllowed(Refused):
+    """This address does not take this method."""
+
+    status, slug = 405, "method-not-allowed"
+
+
+class Conflict(Refused):
+    """The task's status does not allow this."""
+
+    status, slug = 409, "conflict"
+
+
+class TooLarge(Refused):
+    """The body or the payload is too large."""
+
+    status, slug = 413, "too-large"
+
+
+class UnsupportedMediaType(Refused):
+    """The body must be JSON."""
+
+    status, slug = 415, "unsupported-media-type"
+
+
+class UnknownType(Refused):
+    """No worker has announced this task type."""
+
+    status, slug = 422, "unknown-type"
+
+
+class InvalidPayload(Refused):
+    """The payload does not fit the task type."""
+
+    status, slug = 422, "invalid-payload"
+
+
+class InvalidRequest(Refused):
+    """The request has members or parameters that cannot be used."""
+
+    status, slug = 422, "invalid-request"
+
+
+class IdempotencyKeyReused(Refused):
+    """This Idempotency-Key was used for another request."""
+
+    status, slug = 422, "idempotency-key-reused"
+
+
+class QueueFull(Refused):
+    """More requests wait for the store than it can take."""
+
+    status, slug, retry_after = 503, "queue-full", 1
+
+
+class StoreUnavailable(Refused):
+    """The store cannot be written or read right now."""
+
+    status, slug, retry_after = 503, "store-unavailable", 1
+
+
+class StartError(DolgoError):
+    """The service cannot start."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BadSetting(StartError):
+    """A setting cannot be used."""
+
+    exit_code = 2
+
+
+class BadTaskType(StartError):
+    """A task type cannot be announced."""
+
+
+class StoreUnusable(StartError):
+    """The store cannot be opened."""

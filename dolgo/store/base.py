@@ -1,0 +1,223 @@
+"""The store seam: what a store promises. It is the single source of truth, and by default the queue as well.
+
+A store keeps tasks, the event log and records. It holds no policy: the manager decides, the store writes. Two rules must be
+atomic and therefore live here: `cancel_asked` beats `queued`, and (later) a parent's end releases its dependents.
+
+Every verb is batch-shaped and every item of a batch is atomic. A transition is one conditional write on id, state and token, and
+appends its event in the same commit. A verb returns after its commit is as durable as the store's docs say; if it raises
+`StoreUnavailable` the write may or may not have happened, and every verb may be repeated in doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from msgspec import Struct
+
+from dolgo.task.types import Event, Lease, NewTask, Put, Query, QueueCounts, Record, Settlement, Status, Task
+
+Clock = Callable[[], float]  # seconds since the epoch
+
+
+class Claim(Struct, frozen=True):
+    """What a worker asks for."""
+
+    worker: str
+    limit: int  # tasks at most
+    lease: float  # seconds
+    types: frozenset[str]
+    queues: frozenset[str] | None = None  # None: all
+    avoid: frozenset[tuple[str, str]] = frozenset()  # (type, hash) this worker cannot decode
+
+
+class Claimed(Struct, frozen=True):
+    """The leases taken, smallest rank first, and when more will become claimable (None: not by time alone)."""
+
+    leases: list[Lease]
+    next_at: float | None
+
+
+class Renewed(Struct, frozen=True):
+    """What a worker must know of its leases."""
+
+    lost: list[str]  # ids named whose token is no longer current
+    cancel_asked: list[str]  # ids named that somebody wants cancelled
+    unnamed: list[Lease]  # held by this worker but not named: a claim whose answer was lost
+
+
+class Submitted(Struct, frozen=True):
+    """`existing` is the record that stood in the way of a conditional put; nothing was written then."""
+
+    statuses: list[Status]
+    existing: Record | None = None
+
+
+class Page(Struct, frozen=True):
+    """A page of tasks. `after` continues it; it may be set although `tasks` is short or empty, and None means the end."""
+
+    tasks: list[Task]
+    after: tuple[float, str] | None
+
+
+class EventPage(Struct, frozen=True):
+    """Events in order of `seq`. `reset` when the log no longer reaches back to the place asked for."""
+
+    events: list[Event]
+    next: int  # ask for events after this next time
+    reset: bool = False
+
+
+class Bell:
+    """Wakes everybody who waits. A ring between two looks is not lost: `count` tells."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        self.count += 1
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def wait(self, seen: int, timeout: float | None = None) -> bool:
+        """True as soon as the bell has rung after it had rung `seen` times; False after `timeout` seconds."""
+        if self.count != seen:
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait_for(waiter, timeout)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.discard(waiter)
+        return True
+
+
+class Store(ABC):
+    """Where tasks are kept. Use from one event loop; `open` before, `close` after."""
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        self._clock = clock
+        self.work = Bell()  # something may have become claimable, here or in another process
+        self.log = Bell()  # the event log has grown, here or in another process
+
+    # -- life
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Ready for use; migrated. Raises `StoreUnusable` with the way out."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was begun and let go of everything. Calling it twice is harmless."""
+
+    async def now(self) -> float:
+        """The store's time, in seconds since the epoch. The only time that is stored."""
+        return self._clock()
+
+    # -- the life of a task
+
+    @abstractmethod
+    async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = ()) -> Submitted:
+        """All the tasks and records, or none: `existing` names the first record whose version was another.
+
+        Answers each task's status. Idempotent by id: an id that exists is left as it is."""
+
+    @abstractmethod
+    async def get(self, ids: Sequence[str]) -> list[Task | None]:
+        """The tasks as committed, in the order asked for; None for an id that does not exist."""
+
+    @abstractmethod
+    async def list(self, query: Query) -> Page:
+        """Tasks that match, in order; never more than `query.limit`. Stable under inserts: a keyset, not an offset.
+
+        Looks at a bounded number of rows a call, so a page may be short while `after` is set."""
+
+    @abstractmethod
+    async def claim(self, claim: Claim) -> Claimed:
+        """`queued` → `in_progress`: the due tasks of smallest (rank, id) among the lines the claim fits.
+
+        Two claims never get the same task. Attempt + 1, fresh token, lease from now."""
+
+    @abstractmethod
+    async def renew(self, worker: str, tokens: Mapping[str, str], lease: float) -> Renewed:
+        """Lengthen the leases named (id → token) to `lease` seconds from now."""
+
+    @abstractmethod
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """End attempts: answers for each whether it took.
+
+        Takes while the lease's token is current, even past its time. `queued` becomes `cancelled` if a cancel was asked. The
+        token stays on a final record, so the same settlement repeated answers True again and changes nothing."""
+
+    @abstractmethod
+    async def cancel(self, ids: Sequence[str]) -> list[Status | None]:
+        """`waiting`, `queued` → `cancelled`; `in_progress` → marked. Answers the status before; None: no such task."""
+
+    @abstractmethod
+    async def asked(self, worker: str) -> list[str]:
+        """Ids held by this worker that somebody wants cancelled."""
+
+    @abstractmethod
+    async def retry(self, ids: Sequence[str]) -> list[Status | None]:
+        """`failed`, `cancelled` → `queued` with failures and losses at 0; history goes on. Answers the status before."""
+
+    @abstractmethod
+    async def delete(self, ids: Sequence[str]) -> list[Status | None]:
+        """Final → gone. Answers the status before; anything not final is left as it is."""
+
+    # -- upkeep: conditional writes, so two processes at once do no harm
+
+    @abstractmethod
+    async def reclaim(self, dead: Collection[str], limit: int) -> int:
+        """`in_progress` → `queued` and suspect, uncounted, where the lease is over or its worker is in `dead`. How many."""
+
+    @abstractmethod
+    async def clamp(self, lease: float) -> int:
+        """Shorten leases that end later than `lease` seconds from now: the wall clock was set back. How many."""
+
+    @abstractmethod
+    async def prune(self, keep: float, limit: int) -> int:
+        """Delete final tasks that finished more than `keep` seconds ago, oldest first. How many."""
+
+    @abstractmethod
+    async def trim(self, keep: float, most: int, limit: int) -> int:
+        """Drop events older than `keep` seconds or beyond the newest `most`, and expired records. How many."""
+
+    # -- looking
+
+    @abstractmethod
+    async def counts(self) -> list[QueueCounts]:
+        """Tasks by queue, type and status. Costs the number of lines, not of tasks."""
+
+    @abstractmethod
+    async def oldest(self) -> dict[str, float]:
+        """For each queue with a claimable task: the `run_at` of one that has waited longest by rank."""
+
+    @abstractmethod
+    async def events(self, after: int, limit: int) -> EventPage:
+        """Events with a larger `seq`, in order. After a commit is visible, no smaller `seq` appears later."""
+
+    @abstractmethod
+    async def head(self) -> int:
+        """The newest `seq`, 0 if there never was one."""
+
+    # -- records
+
+    @abstractmethod
+    async def put(self, puts: Sequence[Put]) -> Record | None:
+        """All of them or none: answers the record that stood in the way, None when written."""
+
+    @abstractmethod
+    async def records(self, prefix: str) -> list[Record]:
+        """Unexpired records whose key starts with `prefix`, by key."""
+
+    @abstractmethod
+    async def forget(self, keys: Sequence[str]) -> None:
+        """Delete records; unknown keys are no error."""
