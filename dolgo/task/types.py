@@ -64,6 +64,13 @@ class Attempt(Struct, frozen=True):
     error: Error | None = None
 
 
+def last_outcome(status: Status, error: Error | None) -> Outcome | None:
+    """How the newest attempt of a task with this status ended; None while it runs, or if there is none to speak of."""
+    if status is Status.FAILED and error is not None and error.code is ErrorCode.WORKER_LOST:
+        return Outcome.LOST
+    return {Status.DONE: Outcome.DONE, Status.FAILED: Outcome.FAILED, Status.CANCELLED: Outcome.CANCELLED}.get(status)
+
+
 class NewTask(Struct, frozen=True):
     """A task as it is submitted; the store adds the time."""
 

@@ -1,0 +1,56 @@
+"""Refuses what not every store could keep, before a commit is begun: so it costs only the caller that sent it."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from dolgo.task.types import FINAL, NewTask, Settlement, Status
+
+INT64 = 2**63
+
+
+def check_task(task: NewTask) -> None:
+    """Raises `ValueError` naming the member that cannot be kept."""
+    for name in ("id", "type", "hash", "queue"):
+        _text(name, getattr(task, name))
+    for tag in task.tags:
+        _text("tags", tag)
+    _octets("payload", task.payload)
+    _number("priority", task.priority)
+    _number("max_attempts", task.max_attempts)
+    if not isfinite((task.run_at or 0.0) + task.delay - task.lead):
+        raise ValueError("run_at, delay and lead of a task must be finite")
+
+
+def check_settlement(settlement: Settlement) -> None:
+    """Raises `ValueError` naming the member that cannot be kept."""
+    if settlement.status not in FINAL and settlement.status is not Status.QUEUED:
+        raise ValueError(f"a task cannot be settled to {settlement.status}")
+    if settlement.result is not None:
+        _octets("result", settlement.result)
+    _number("failures", settlement.failures)
+    _number("losses", settlement.losses)
+    if not isfinite(settlement.delay):
+        raise ValueError("delay of a settlement must be finite")
+    if (error := settlement.error) is not None:
+        for name in ("message", "type", "traceback"):
+            _text(f"error.{name}", getattr(error, name) or "")
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text")
+    if not value.isascii():
+        value.encode()  # a lone surrogate raises UnicodeEncodeError, which is a ValueError
+    if "\0" in value:
+        raise ValueError(f"{name} must not hold NUL")
+
+
+def _octets(name: str, value: object) -> None:
+    if not isinstance(value, bytes):
+        raise ValueError(f"{name} must be bytes")
+
+
+def _number(name: str, value: object) -> None:
+    if not isinstance(value, int) or not -INT64 <= value < INT64:
+        raise ValueError(f"{name} must be a number of 64 bits")

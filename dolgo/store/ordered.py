@@ -1,0 +1,96 @@
+"""Two orders the memory store is made of. Both remove lazily: what has left is skipped, and swept out once it is the greater part.
+
+So adding and removing cost a logarithm on average, whatever stands in front, and what has left never takes more room than what is
+there, but for a constant.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from heapq import heapify, heappop, heappush
+from typing import Any, Generic, Protocol, TypeVar
+
+SLACK = 64  # entries that may have left before a sweep is worth its price
+
+
+class Ordered(Protocol):
+    """Something that can be sorted and hashed."""
+
+    def __lt__(self, other: Any, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+
+K = TypeVar("K", bound=Ordered)
+
+
+class Heap:
+    """Ids by a number, smallest first, ties by id."""
+
+    __slots__ = ("_entries", "_live")
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, str]] = []
+        self._live: dict[str, tuple[float, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def add(self, id: str, number: float) -> None:
+        """Let an id in, or give it another number."""
+        entry = self._live[id] = (number, id)
+        heappush(self._entries, entry)
+        self._sweep()
+
+    def discard(self, id: str) -> None:
+        """Take an id out; one that is not here is no error."""
+        if self._live.pop(id, None) is not None:
+            self._sweep()
+
+    def first(self) -> tuple[float, str] | None:
+        """The smallest (number, id), left where it is."""
+        while self._entries:
+            entry = self._entries[0]
+            # By identity: the same id may have left and come back with the same number, and must not be there twice.
+            if self._live.get(entry[1]) is entry:
+                return entry
+            heappop(self._entries)
+        return None
+
+    def _sweep(self) -> None:
+        if len(self._entries) > 2 * len(self._live) + SLACK:
+            self._entries = list(self._live.values())
+            heapify(self._entries)
+
+
+class Keys(Generic[K]):
+    """Keys in order, to look at a stretch of them from any place. Cheap where most keys come in near the end, as times do."""
+
+    __slots__ = ("_keys", "_live")
+
+    def __init__(self) -> None:
+        self._keys: list[K] = []
+        self._live: set[K] = set()
+
+    def add(self, key: K) -> None:
+        if key in self._live:
+            return
+        self._live.add(key)
+        place = bisect_left(self._keys, key)
+        if place == len(self._keys) or self._keys[place] != key:  # else it left and is back before it was swept out
+            self._keys.insert(place, key)
+
+    def discard(self, key: K) -> None:
+        self._live.discard(key)
+        if len(self._keys) > 2 * len(self._live) + SLACK:
+            self._keys = sorted(self._live)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._live
+
+    def stretch(self, most: int, *, low: K | None = None, high: K | None = None, backwards: bool = False) -> list[K]:
+        """At most so many keys, `low` <= key < `high`, in order. Those that have left are among them: the caller asks `in`."""
+        start = 0 if low is None else bisect_left(self._keys, low)
+        end = len(self._keys) if high is None else bisect_left(self._keys, high)
+        if backwards:
+            return self._keys[max(start, end - most) : end][::-1]
+        return self._keys[start : min(end, start + most)]

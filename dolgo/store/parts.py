@@ -1,0 +1,120 @@
+"""What the memory store is made of: the lines and rows of tasks, the event log, the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dolgo.store.base import EventPage
+from dolgo.store.ordered import Heap, Keys
+from dolgo.task.types import Event, Outcome, Put, Record, Status, Task
+
+LAST = "\U0010ffff"  # sorts after every id and every other character of a key
+
+
+class Line:
+    """The tasks of one queue, type and announcement: how many stand at each status, and the claimable ones by rank."""
+
+    __slots__ = ("claimable", "counts", "hash", "queue", "type")
+
+    def __init__(self, queue: str, type: str, hash: str) -> None:
+        self.queue, self.type, self.hash = queue, type, hash
+        self.claimable = Heap()  # ids by rank
+        self.counts: dict[Status, int] = {}
+
+    def count(self, status: Status, change: int) -> None:
+        count = self.counts.get(status, 0) + change
+        if count:
+            self.counts[status] = count
+        else:
+            del self.counts[status]
+
+
+class Row:
+    """A task and what only the store knows of it."""
+
+    __slots__ = ("lead", "line", "settled", "task", "token", "until")
+
+    def __init__(self, task: Task, lead: float, line: Line) -> None:
+        self.task = task
+        self.lead = lead  # its rank is run_at less this
+        self.line = line
+        self.token: str | None = None  # of the lease; stays when a settlement made the task final
+        self.until = 0.0  # when the lease is over
+        self.settled: tuple[Status, Outcome] | None = None  # what the holder of the token said
+
+
+class EventLog:
+    """The newest events without a gap."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self.head = 0  # the newest seq there ever was
+
+    def append(self, now: float, task: Task) -> None:
+        self.head += 1
+        self._events.append(Event(self.head, now, task.id, task.type, task.queue, task.status, task.attempt))
+
+    def page(self, after: int, limit: int) -> EventPage:
+        gone = self.head - len(self._events)  # the newest seq that was trimmed
+        reset = not gone <= after <= self.head
+        start = 0 if reset else after - gone
+        events = self._events[start : start + max(limit, 0)] if after <= self.head else []
+        return EventPage(events, events[-1].seq if events else gone + start if after <= self.head else self.head, reset)
+
+    def trim(self, before: float, most: int, limit: int) -> int:
+        count = 0
+        while count < min(limit, len(self._events)) and (
+            self._events[count].time < before or len(self._events) - count > most
+        ):
+            count += 1
+        del self._events[:count]
+        return count
+
+
+class Records:
+    """Small keyed things with a version and an end."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._keys: Keys[str] = Keys()
+        self._ends = Heap()  # keys by expires_at
+
+    def get(self, key: str, now: float) -> Record | None:
+        record = self._records.get(key)
+        return None if record is None or (record.expires_at is not None and record.expires_at <= now) else record
+
+    def write(self, puts: Sequence[Put], now: float) -> Record | None:
+        """All or none; answers what stood in the way: a record of version 0 where one was named that does not exist."""
+        written: dict[str, Record] = {}
+        for put in puts:
+            there = written.get(put.key) or self.get(put.key, now) or Record(put.key, b"", 0, now, now, None)
+            if put.version is not None and put.version != there.version:
+                return there
+            expires_at = None if put.keep is None else now + put.keep
+            written[put.key] = Record(put.key, put.value, there.version + 1, now, there.first_at, expires_at)
+        for record in written.values():
+            self._set(record)
+        return None
+
+    def starting_with(self, prefix: str, now: float) -> list[Record]:
+        keys = self._keys.stretch(len(self._records) * 2, low=prefix, high=prefix + LAST)
+        return [record for key in keys if (record := self.get(key, now))]
+
+    def forget(self, key: str) -> None:
+        if self._records.pop(key, None) is not None:
+            self._keys.discard(key)
+            self._ends.discard(key)
+
+    def trim(self, now: float, limit: int) -> int:
+        count = 0
+        while count < limit and (first := self._ends.first()) and first[0] <= now:
+            self.forget(first[1])
+            count += 1
+        return count
+
+    def _set(self, record: Record) -> None:
+        self._records[record.key] = record
+        self._keys.add(record.key)
+        self._ends.discard(record.key)
+        if record.expires_at is not None:
+            self._ends.add(record.key, record.expires_at)

@@ -1,0 +1,194 @@
+"""The SQLite store: one durable file, one writer thread a process, reads that never wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+from dolgo.store.base import Claim, Claimed, Clock, EventPage, Page, Renewed, Store, Submitted
+from dolgo.store.batch import Batcher
+from dolgo.store.sqlite import reads
+from dolgo.store.sqlite.database import connect, prepare
+from dolgo.store.sqlite.sql import Row
+from dolgo.store.sqlite.tail import Tail
+from dolgo.store.sqlite.threads import Checkpointer, Reader
+from dolgo.store.sqlite.turn import Lines
+from dolgo.store.sqlite.writer import Writer
+from dolgo.task.types import NewTask, Put, Query, QueueCounts, Record, Settlement, Status, Task
+
+log = logging.getLogger("dolgo.store")
+
+LOOK = 0.02  # seconds between two looks for other processes' commits; a look takes some microseconds
+CHECKPOINT_EVERY = 1_000  # events between two checkpoints, about a page each
+
+
+class SqliteStore(Store):
+    """Keeps tasks in one file. Several processes of one machine may open it at once."""
+
+    def __init__(self, path: str, *, clock: Clock = time.time) -> None:
+        super().__init__(clock)
+        self._path = path
+        self._opened = False
+
+    # -- life
+
+    async def open(self) -> None:
+        prepare(self._path)
+        self._lines = Lines()
+        self._batcher = Batcher()
+        self._writer = Writer(
+            self._path, clock=self._clock, batcher=self._batcher, lines=Lines(), committed=self._committed
+        )
+        self._points = Reader(self._path, "dolgo-reader")
+        self._scans = Reader(self._path, "dolgo-scanner")
+        self._checkpointer = Checkpointer(self._path, self._writer.checkpoint_soon)
+        self._watched = connect(self._path)
+        self._seen = self._data_version()
+        self._tail = Tail(self._newest())
+        self._uncheckpointed = 0
+        self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
+        self._opened = True
+
+    async def close(self) -> None:
+        if not self._opened:
+            return
+        self._opened = False
+        self._watch.cancel()
+        self._batcher.close()
+        await asyncio.to_thread(self._close_threads)
+        self._watched.close()
+
+    def _close_threads(self) -> None:
+        self._writer.join()
+        for thread in (self._points, self._scans, self._checkpointer):
+            thread.close()
+
+    # -- news of commits
+
+    def _committed(self, events: list[Row], work: bool) -> None:
+        """A commit of this process. On the loop, after its callers were answered."""
+        if events:
+            self._tail.add(events)
+            self.log.ring()
+            self._uncheckpointed += len(events)
+            if self._uncheckpointed > CHECKPOINT_EVERY:
+                self._uncheckpointed = 0
+                self._checkpointer.ask()
+        if work:
+            self.work.ring()
+
+    def _look(self) -> None:
+        """Notice commits of other processes: SQLite changes `data_version`, and then the log tells."""
+        try:
+            version = self._data_version()
+            if version != self._seen:
+                self._seen = version
+                if self._tail.moved_on(self._newest()):
+                    self.log.ring()
+                    self.work.ring()
+        except sqlite3.Error as error:
+            log.warning("Cannot look for other processes' commits: %s", error)
+        self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
+
+    def _data_version(self) -> int:
+        version: int = self._watched.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def _newest(self) -> int:
+        newest: int = reads.head(self._watched)
+        return newest
+
+    # -- verbs that write
+
+    async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = ()) -> Submitted:
+        answer: Submitted = await self._batcher.add("submit", (tasks, puts), weight=len(tasks))
+        return answer
+
+    async def claim(self, claim: Claim) -> Claimed:
+        answer: Claimed = await self._batcher.add("claim", claim, weight=claim.limit)
+        return answer
+
+    async def renew(self, worker: str, tokens: Mapping[str, str], lease: float) -> Renewed:
+        answer: Renewed = await self._batcher.add("renew", (worker, dict(tokens), lease), urgent=True)
+        return answer
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        answer: list[bool] = await self._batcher.add("settle", settlements, weight=len(settlements), urgent=True)
+        return answer
+
+    async def cancel(self, ids: Sequence[str]) -> list[Status | None]:
+        answer: list[Status | None] = await self._batcher.add("cancel", ids, weight=len(ids))
+        return answer
+
+    async def retry(self, ids: Sequence[str]) -> list[Status | None]:
+        answer: list[Status | None] = await self._batcher.add("retry", ids, weight=len(ids))
+        return answer
+
+    async def delete(self, ids: Sequence[str]) -> list[Status | None]:
+        answer: list[Status | None] = await self._batcher.add("delete", ids, weight=len(ids))
+        return answer
+
+    async def reclaim(self, dead: Collection[str], limit: int) -> int:
+        answer: int = await self._batcher.add("reclaim", (list(dead), limit), weight=limit)
+        return answer
+
+    async def clamp(self, lease: float) -> int:
+        answer: int = await self._batcher.add("clamp", lease)
+        return answer
+
+    async def prune(self, keep: float, limit: int) -> int:
+        answer: int = await self._batcher.add("prune", (keep, limit), weight=limit)
+        return answer
+
+    async def trim(self, keep: float, most: int, limit: int) -> int:
+        answer: int = await self._batcher.add("trim", (keep, most, limit), weight=limit)
+        return answer
+
+    async def put(self, puts: Sequence[Put]) -> Record | None:
+        answer: Record | None = await self._batcher.add("put", puts, weight=len(puts))
+        return answer
+
+    async def forget(self, keys: Sequence[str]) -> None:
+        await self._batcher.add("forget", keys, weight=len(keys))
+
+    # -- verbs that read
+
+    async def get(self, ids: Sequence[str]) -> list[Task | None]:
+        answer: list[Task | None] = await self._points.do(lambda connection: reads.get(connection, ids))
+        return answer
+
+    async def asked(self, worker: str) -> list[str]:
+        answer: list[str] = await self._points.do(lambda connection: reads.asked(connection, worker))
+        return answer
+
+    async def records(self, prefix: str) -> list[Record]:
+        now = self._clock()
+        answer: list[Record] = await self._points.do(lambda connection: reads.records(connection, prefix, now))
+        return answer
+
+    async def list(self, query: Query) -> Page:
+        answer: Page = await self._scans.do(lambda connection: reads.page(connection, query))
+        return answer
+
+    async def counts(self) -> list[QueueCounts]:
+        answer: list[QueueCounts] = await self._scans.do(reads.counts)
+        return answer
+
+    async def oldest(self) -> dict[str, float]:
+        answer: dict[str, float] = await self._scans.do(reads.oldest)
+        return answer
+
+    async def head(self) -> int:
+        return self._tail.head
+
+    async def events(self, after: int, limit: int) -> EventPage:
+        rows = self._tail.after(after, limit)
+        if rows is None:
+            answer: EventPage = await self._scans.do(lambda connection: reads.events(connection, self._lines, after, limit))
+            return answer
+        if any(row[3] not in self._lines.by_number for row in rows):
+            await self._points.do(self._lines.read)
+        return reads.event_page(rows, self._lines, after)
