@@ -22,8 +22,8 @@ UPDATE line SET later = later + ?, ready = ready + ?, in_progress = in_progress 
 -- name: submit              in per row: id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload
 INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload) VALUES {rows}
 
--- name: log                 in per row: time, id, line, state, attempt
-INSERT INTO event (time, id, line, state, attempt) VALUES {rows}
+-- name: log                 in per row: seq, time, id, line, state, attempt
+INSERT INTO event (seq, time, id, line, state, attempt) VALUES {rows}
 
 -- name: due                 tasks whose time has come; in: now, how many
 SELECT n, line, rank FROM task WHERE state = 1 AND run_at <= ? ORDER BY run_at LIMIT ?

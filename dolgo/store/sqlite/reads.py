@@ -74,7 +74,7 @@ def page(connection: Connection, query: Query) -> Page:
     time, direction, beyond = _ordering(query.order)
     where, values = _conditions(query)
     bounds, ends = _bounds(query, time, beyond)
-    window = f"SELECT n FROM task WHERE {bounds} ORDER BY {time} {direction}, id {direction}"
+    window = f"SELECT n FROM task {_index(query, time)} WHERE {bounds} ORDER BY {time} {direction}, id {direction}"
     sql = (
         f"SELECT {TASK_COLUMNS} {TASK_FROM} WHERE task.n IN ({window} LIMIT {SCANNED}) AND {where} "
         f"ORDER BY {time} {direction}, id {direction} LIMIT ?"
@@ -94,6 +94,15 @@ def _ordering(order: str) -> tuple[str, str, str]:
     return (column, "DESC", "<") if order.startswith("-") else (column, "ASC", ">")
 
 
+def _index(query: Query, time: str) -> str:
+    """The index that keeps a page from looking at tasks of other statuses; SQLite would prefer the one in the order asked for."""
+    if time == "created_at" and query.status in (Status.FAILED, Status.CANCELLED):
+        return "INDEXED BY task_trouble"
+    if time == "created_at" and query.status is Status.IN_PROGRESS:
+        return "INDEXED BY task_held"
+    return ""
+
+
 def _bounds(query: Query, time: str, beyond: str) -> tuple[str, list[object]]:
     """Conditions that an index on (time, id) answers, so that rows outside cost nothing."""
     parts, values = [f"{time} IS NOT NULL"], list[object]()
@@ -106,10 +115,10 @@ def _bounds(query: Query, time: str, beyond: str) -> tuple[str, list[object]]:
     if query.created_before is not None and time == "created_at":
         parts.append("created_at < ?")
         values.append(query.created_before)
-    if query.status in (Status.FAILED, Status.CANCELLED) and time == "created_at":
+    if _index(query, time) and query.status is not None:
         parts.append(f"state = {_STATES[query.status][0]}")
-    if query.status is Status.IN_PROGRESS and time == "created_at":
-        parts.append("state = 3")
+        if query.status is not Status.IN_PROGRESS:
+            parts.append("state >= 5")  # in the index's own words, or SQLite cannot know that it may use it
     return " AND ".join(parts), values
 
 

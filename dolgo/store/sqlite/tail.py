@@ -13,7 +13,6 @@ class Tail:
     def __init__(self, head: int) -> None:
         self.head = head  # the newest seq known, of any process
         self._rows: list[Row] = []  # seq, time, id, line, state, attempt
-        self._complete = True  # nothing newer than the rows is known
 
     def add(self, rows: list[Row]) -> None:
         """The events of one commit of ours, with their numbers."""

@@ -36,10 +36,11 @@ class Turn:
         self.connection = connection
         self.now = now
         self.lines = lines
-        self.events: list[Row] = []
+        self.events: list[Row] = []  # with their seq: nobody else can append before this commit
         self.work = False  # something may have become claimable
         self._changes: dict[int, list[int]] = {}  # line → change of each count, by state
         self._heads: dict[int, float] = {}  # line → smallest rank that joined it
+        self._seq: int = run(connection, "log_ends").fetchone()[1] or 0
 
     def line(self, key: LineKey) -> int:
         """The number of a line, made if it is new."""
@@ -57,7 +58,8 @@ class Turn:
     def moved(self, id: str, line: int, before: int, after: int, attempt: int) -> None:
         """A task came from one state to another (0: it was new): count it and log it."""
         self.counted(line, before, after)
-        self.events.append((self.now, id, line, after, attempt))
+        self._seq += 1
+        self.events.append((self._seq, self.now, id, line, after, attempt))
 
     def counted(self, line: int, before: int, after: int, tasks: int = 1) -> None:
         """Tasks came from one state to another (0: not there) without a change of status to log."""

@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from dolgo.store.base import Claim, Claimed, Clock, EventPage, Page, Renewed, Store, Submitted
 from dolgo.store.checks import check_settlement, check_task
-from dolgo.store.ordered import Heap, Keys
-from dolgo.store.parts import LAST, EventLog, Line, Records, Row
-from dolgo.store.sentences import cancelled_held, cancelled_queued
+from dolgo.store.memory.ordered import Heap, Keys
+from dolgo.store.memory.parts import LAST, EventLog, Records
+from dolgo.store.memory.rows import Line, Row, called_off, matches, submitted, with_newest
+from dolgo.store.sentences import CANCELLED_AGAIN, CANCELLED_QUEUED
 from dolgo.task.types import (
     FINAL,
-    Attempt,
     Error,
     Lease,
     NewTask,
@@ -33,7 +33,8 @@ from dolgo.task.types import (
     Settlement,
     Status,
     Task,
-)
+    last_outcome,
+)  # fmt: skip
 
 MOST_DUE = 500  # tasks a claim moves into their lines: one that finds a million due must not stop the loop
 MOST_LOOKS = 10_000  # tasks a page looks at: one whose filter matches nothing must not stop the loop
@@ -109,7 +110,7 @@ class MemoryStore(Store):
                 asked.append(id)
         held = self._held.get(worker, {})
         # By token: a worker may name an attempt that was taken from it and hold another of the same task unknowingly.
-        return Renewed(lost, asked, [_lease(row) for id, row in held.items() if tokens.get(id) != row.token])
+        return Renewed(lost, asked, [row.lease() for id, row in held.items() if tokens.get(id) != row.token])
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         for settlement in settlements:
@@ -203,43 +204,19 @@ class MemoryStore(Store):
     def _submit(self, new: NewTask, now: float) -> Status:
         if row := self._rows.get(new.id):
             return row.task.status
-        task = Task(
-            id=new.id,
-            type=new.type,
-            hash=new.hash,
-            queue=new.queue,
-            status=Status.QUEUED,
-            payload=new.payload,
-            priority=new.priority,
-            run_at=now + new.delay if new.run_at is None else new.run_at,
-            attempt=0,
-            max_attempts=new.max_attempts,
-            failures=0,
-            losses=0,
-            suspect=False,
-            cancel_asked=False,
-            tags=new.tags,
-            created_at=now,
-            started_at=None,
-            finished_at=None,
-            worker=None,
-            result=None,
-            error=None,
-            history=(),
-        )
         key = (new.queue, new.type, new.hash)
         line = self._lines.get(key) or self._lines.setdefault(key, Line(*key))
-        row = self._rows[new.id] = Row(task, new.lead, line)
+        row = self._rows[new.id] = Row(submitted(new, now), new.lead, line)
         self._created.add((now, new.id))
         self._enter(row, now)
-        return task.status
+        return row.task.status
 
     def _claim(self, row: Row, claim: Claim, now: float) -> Lease:
         row.token = secrets.token_hex(8)
         row.until = now + claim.lease
         attempt = row.task.attempt + 1
         self._write(row, now, status=Status.IN_PROGRESS, attempt=attempt, worker=claim.worker, started_at=now)
-        return _lease(row)
+        return row.lease()
 
     def _settle(self, settlement: Settlement, now: float) -> bool:
         row = self._rows.get(settlement.lease.id)
@@ -249,16 +226,160 @@ class MemoryStore(Store):
         if row.task.status in FINAL:
             return row.settled == said  # said again in doubt
         row.settled = said
-        counts = {"failures": settlement.failures, "losses": settlement.losses}
+        changes: dict[str, Any] = {"failures": settlement.failures, "losses": settlement.losses}
         if settlement.status is not Status.QUEUED:
-            end = {"result": settlement.result, "error": settlement.error}
-            self._write(row, now, status=settlement.status, finished_at=now, suspect=False, **end, **counts)
+            changes.update(status=settlement.status, result=settlement.result, error=settlement.error)
+            self._write(row, now, finished_at=now, suspect=False, **changes)
             return True
         if settlement.delay:
-            counts["run_at"] = now + settlement.delay
-        changes = {**counts, "suspect": settlement.suspect}
-        if settlement.started:
-            self._requeue(row, now, outcome=settlement.outcome, error=settlement.error, **changes)
-        else:
-            self._requeue(row, now, outcome=None, **changes)
+            changes["run_at"] = now + settlement.delay
+        outcome = settlement.outcome if settlement.started else None
+        self._requeue(row, now, outcome=outcome, error=settlement.error, suspect=settlement.suspect, **changes)
         return True
+
+    def _requeue(self, row: Row, now: float, *, outcome: Outcome | None, error: Error | None = None, **changes: Any) -> None:
+        """Held → queued, or cancelled if that was asked. `outcome` None: nothing started and the attempt's number is returned."""
+        task = row.task
+        if outcome is None:
+            changes.update(attempt=task.attempt - 1, worker=None, started_at=None)
+        if task.cancel_asked:
+            changes.update(called_off(now, CANCELLED_AGAIN, attempt=0 if outcome is None else task.attempt))
+        else:
+            row.token = None
+            history = task.history if outcome is None else with_newest(task, outcome, now, error)
+            changes.update(status=Status.QUEUED, worker=None, started_at=None, history=history)
+        self._write(row, now, **changes)
+
+    def _cancel(self, row: Row, now: float) -> Status:
+        before = row.task.status
+        if before is Status.IN_PROGRESS:
+            row.task = replace(row.task, cancel_asked=True)
+        elif before not in FINAL:
+            self._write(row, now, **called_off(now, CANCELLED_QUEUED, attempt=0))
+        return before
+
+    def _retry(self, row: Row, now: float) -> Status:
+        task = row.task
+        if task.status not in (Status.FAILED, Status.CANCELLED):
+            return task.status
+        history = task.history
+        if task.started_at is not None:  # the newest attempt is on the record and not yet in its history
+            history = with_newest(task, last_outcome(task.status, task.error), task.finished_at, task.error)
+        fresh = {"failures": 0, "losses": 0, "suspect": False, "cancel_asked": False, "result": None, "error": None}
+        unheld = {"worker": None, "started_at": None, "finished_at": None, "history": history, "run_at": now}
+        row.token = row.settled = None
+        self._write(row, now, status=Status.QUEUED, **fresh, **unheld)
+        return task.status
+
+    def _delete(self, row: Row) -> Status:
+        task = row.task
+        if task.status in FINAL:
+            self._leave(row)
+            del self._rows[task.id]
+            self._created.discard((task.created_at, task.id))
+            if not row.line.counts:
+                del self._lines[row.line.queue, row.line.type, row.line.hash]
+        return task.status
+
+    def _write(self, row: Row, now: float, **changes: Any) -> None:
+        """The one way to another status: counts, places and the log follow."""
+        self._leave(row)
+        row.task = replace(row.task, **changes)
+        self._enter(row, now)
+
+    # -- places: where a task stands besides its row
+
+    def _leave(self, row: Row) -> None:
+        task = row.task
+        row.line.count(task.status, -1)
+        if task.status is Status.QUEUED:
+            row.line.claimable.discard(task.id)
+            self._later.discard(task.id)
+        elif task.worker is not None and task.status is Status.IN_PROGRESS:
+            del self._held[task.worker][task.id]
+            if not self._held[task.worker]:
+                del self._held[task.worker]
+        elif task.finished_at is not None:
+            self._finished.discard((task.finished_at, task.id))
+
+    def _enter(self, row: Row, now: float) -> None:
+        task = row.task
+        row.line.count(task.status, 1)
+        self._events.append(now, task)
+        if task.status is Status.QUEUED:
+            self._stand(row, now)
+            self._joined = True
+        elif task.worker is not None and task.status is Status.IN_PROGRESS:
+            self._held.setdefault(task.worker, {})[task.id] = row
+        elif task.finished_at is not None:
+            self._finished.add((task.finished_at, task.id))
+
+    def _stand(self, row: Row, now: float) -> None:
+        task = row.task
+        if task.run_at <= now:
+            row.line.claimable.add(task.id, task.run_at - row.lead)
+        else:
+            self._later.add(task.id, task.run_at)
+
+    def _let_due_in(self, now: float) -> None:
+        for _ in range(MOST_DUE):
+            first = self._later.first()
+            if first is None or first[0] > now:
+                break
+            self._later.discard(first[1])
+            self._stand(self._rows[first[1]], now)
+
+    def _first(self, line: Line, now: float) -> tuple[float, str] | None:
+        """The line's smallest (rank, id). A task is sent back to wait if the clock was set back before its time."""
+        while (first := line.claimable.first()) and (row := self._rows[first[1]]).task.run_at > now:
+            line.claimable.discard(first[1])
+            self._stand(row, now)
+        return first
+
+    def _fitting(self, claim: Claim) -> Iterator[Line]:
+        for line in self._lines.values():
+            queue_fits = claim.queues is None or line.queue in claim.queues
+            if queue_fits and line.type in claim.types and (line.type, line.hash) not in claim.avoid:
+                yield line
+
+    def _leases(self) -> Iterator[tuple[str, Row]]:
+        for worker, rows in self._held.items():
+            for row in rows.values():
+                yield worker, row
+
+    def _ring(self) -> None:
+        if self._joined:
+            self._joined = False
+            self.work.ring()
+        if self._heard != self._events.head:
+            self._heard = self._events.head
+            self.log.ring()
+
+    # Last, because from here on `list` is no type to a checker.
+    async def list(self, query: Query) -> Page:
+        index = self._finished if query.order.endswith("finished_at") else self._created
+        backwards = query.order.startswith("-")
+        low, high = _bounds(query, backwards)
+        keys = index.stretch(MOST_LOOKS, low=low, high=high, backwards=backwards)
+        tasks = []
+        for key in keys:
+            if key in index and matches(task := self._rows[key[1]].task, query):
+                tasks.append(task)
+                if len(tasks) == query.limit:
+                    return Page(tasks, key)
+        return Page(tasks, keys[-1] if len(keys) == MOST_LOOKS else None)
+
+
+def _bounds(query: Query, backwards: bool) -> tuple[TimeKey | None, TimeKey | None]:
+    """From the smallest key of the page on, and before which key: what the cursor and the times of creation allow."""
+    low: TimeKey | None = None
+    high: TimeKey | None = None
+    if not query.order.endswith("finished_at"):
+        low = None if query.created_after is None else (query.created_after, LAST)
+        high = None if query.created_before is None else (query.created_before, "")
+    if query.after is not None and backwards:
+        high = min(query.after, high or query.after)
+    elif query.after is not None:
+        after = (query.after[0], query.after[1] + "\0")  # the smallest key behind it: no id holds NUL
+        low = max(after, low or after)
+    return low, high

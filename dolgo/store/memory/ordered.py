@@ -1,4 +1,4 @@
-"""Two orders the memory store is made of. Both remove lazily: what has left is skipped, and swept out once it is the greater part.
+"""Two orders the memory store is made of. Both remove lazily: what has left is skipped, and swept out once it is most of it.
 
 So adding and removing cost a logarithm on average, whatever stands in front, and what has left never takes more room than what is
 there, but for a constant.

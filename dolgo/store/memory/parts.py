@@ -1,46 +1,14 @@
-"""What the memory store is made of: the lines and rows of tasks, the event log, the records."""
+"""What the memory store keeps besides tasks: the event log and the records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from dolgo.store.base import EventPage
-from dolgo.store.ordered import Heap, Keys
-from dolgo.task.types import Event, Outcome, Put, Record, Status, Task
+from dolgo.store.memory.ordered import Heap, Keys
+from dolgo.task.types import Event, Put, Record, Task
 
 LAST = "\U0010ffff"  # sorts after every id and every other character of a key
-
-
-class Line:
-    """The tasks of one queue, type and announcement: how many stand at each status, and the claimable ones by rank."""
-
-    __slots__ = ("claimable", "counts", "hash", "queue", "type")
-
-    def __init__(self, queue: str, type: str, hash: str) -> None:
-        self.queue, self.type, self.hash = queue, type, hash
-        self.claimable = Heap()  # ids by rank
-        self.counts: dict[Status, int] = {}
-
-    def count(self, status: Status, change: int) -> None:
-        count = self.counts.get(status, 0) + change
-        if count:
-            self.counts[status] = count
-        else:
-            del self.counts[status]
-
-
-class Row:
-    """A task and what only the store knows of it."""
-
-    __slots__ = ("lead", "line", "settled", "task", "token", "until")
-
-    def __init__(self, task: Task, lead: float, line: Line) -> None:
-        self.task = task
-        self.lead = lead  # its rank is run_at less this
-        self.line = line
-        self.token: str | None = None  # of the lease; stays when a settlement made the task final
-        self.until = 0.0  # when the lease is over
-        self.settled: tuple[Status, Outcome] | None = None  # what the holder of the token said
 
 
 class EventLog:
@@ -55,17 +23,16 @@ class EventLog:
         self._events.append(Event(self.head, now, task.id, task.type, task.queue, task.status, task.attempt))
 
     def page(self, after: int, limit: int) -> EventPage:
+        """What follows; after a reset, what there is, and after one for a place that was never reached, nothing."""
         gone = self.head - len(self._events)  # the newest seq that was trimmed
         reset = not gone <= after <= self.head
         start = 0 if reset else after - gone
-        events = self._events[start : start + max(limit, 0)] if after <= self.head else []
-        return EventPage(events, events[-1].seq if events else gone + start if after <= self.head else self.head, reset)
+        events = self._events[start : start + limit] if after <= self.head else []
+        return EventPage(events, events[-1].seq if events else self.head, reset)
 
     def trim(self, before: float, most: int, limit: int) -> int:
         count = 0
-        while count < min(limit, len(self._events)) and (
-            self._events[count].time < before or len(self._events) - count > most
-        ):
+        while count < min(limit, len(self._events)) and (self._events[count].time < before or len(self._events) - count > most):
             count += 1
         del self._events[:count]
         return count
