@@ -1,0 +1,1 @@
+"""The child process where handlers live. From other rooms import `runner.link` alone."""
