@@ -87,10 +87,9 @@ class Keys(Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._live
 
-    def stretch(self, most: int, *, low: K | None = None, high: K | None = None, backwards: bool = False) -> list[K]:
+    def stretch(self, most: int | None, *, low: K | None = None, high: K | None = None, backwards: bool = False) -> list[K]:
         """At most so many keys, `low` <= key < `high`, in order. Those that have left are among them: the caller asks `in`."""
         start = 0 if low is None else bisect_left(self._keys, low)
         end = len(self._keys) if high is None else bisect_left(self._keys, high)
-        if backwards:
-            return self._keys[max(start, end - most) : end][::-1]
-        return self._keys[start : min(end, start + most)]
+        count = max(0, end - start) if most is None else min(most, max(0, end - start))
+        return self._keys[end - count : end][::-1] if backwards else self._keys[start : start + count]

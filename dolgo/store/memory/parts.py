@@ -28,7 +28,7 @@ class EventLog:
         reset = not gone <= after <= self.head
         start = 0 if reset else after - gone
         events = self._events[start : start + limit] if after <= self.head else []
-        return EventPage(events, events[-1].seq if events else self.head, reset)
+        return EventPage(events, events[-1].seq if events else self.head if reset else after, reset)
 
     def trim(self, before: float, most: int, limit: int) -> int:
         count = 0
@@ -64,7 +64,7 @@ class Records:
         return None
 
     def starting_with(self, prefix: str, now: float) -> list[Record]:
-        keys = self._keys.stretch(len(self._records) * 2, low=prefix, high=prefix + LAST)
+        keys = self._keys.stretch(None, low=prefix, high=prefix + LAST)
         return [record for key in keys if (record := self.get(key, now))]
 
     def forget(self, key: str) -> None:

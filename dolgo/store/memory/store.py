@@ -34,7 +34,7 @@ from dolgo.task.types import (
     Status,
     Task,
     last_outcome,
-)  # fmt: skip
+)
 
 MOST_DUE = 500  # tasks a claim moves into their lines: one that finds a million due must not stop the loop
 MOST_LOOKS = 10_000  # tasks a page looks at: one whose filter matches nothing must not stop the loop
