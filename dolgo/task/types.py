@@ -188,6 +188,7 @@ class WorkerInfo(Struct, frozen=True):
     types: tuple[tuple[str, str], ...]  # (name, hash)
     broken: tuple[BrokenFile, ...]
     slots: int
+    lease: float  # seconds
     started_at: float
     boot: str  # boot id and pid namespace: tells whether a pid can be looked up here
     birth: float  # start time of the process, by its kernel

@@ -1,0 +1,78 @@
+"""The task types that workers have announced, as the web knows them: it never imports task code."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from dolgo.errors import UnknownType
+from dolgo.shape import Shape
+from dolgo.store.base import Store
+from dolgo.task.types import Put, Record, TypeInfo
+
+PREFIX = "type/"
+KEPT = 86_400.0  # seconds an announcement outlives its last worker
+FRESH = 1.0  # seconds an answer of the store is used before it is asked again
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(TypeInfo).decode
+
+
+class Announced:
+    """Task types by name: of several announcements of one name, the one first seen last."""
+
+    def __init__(self, store: Store, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._monotonic = monotonic
+        self._read_at = float("-inf")
+        self._records: dict[str, Record] = {}
+        self._newest: dict[str, TypeInfo] = {}
+        self._shapes: dict[str, Shape] = {}  # by hash; made when first needed
+
+    async def announce(self, types: Iterable[TypeInfo]) -> None:
+        """Store the types; kept for a day after the last time."""
+        await self._store.put([Put(f"{PREFIX}{info.name}/{info.hash}", _encode(info), None, KEPT) for info in types])
+        await self.read()
+
+    async def find(self, name: str) -> TypeInfo:
+        """The type of this name. Raises UnknownType with a near miss."""
+        if self._monotonic() - self._read_at > FRESH:
+            await self.read()
+        info = self._newest.get(name)
+        if info is None:
+            raise UnknownType(self._unknown(name))
+        return info
+
+    def shape(self, info: TypeInfo) -> Shape:
+        """What checks the payloads of a type."""
+        shape = self._shapes.get(info.hash)
+        if shape is None:
+            shape = self._shapes[info.hash] = Shape(info.payload)
+        return shape
+
+    async def all(self) -> Sequence[TypeInfo]:
+        """Every type, by name."""
+        await self.read()
+        return [self._newest[name] for name in sorted(self._newest)]
+
+    async def read(self) -> None:
+        """Take over what the store has now."""
+        self._read_at = self._monotonic()
+        records = {record.key: record for record in await self._store.records(PREFIX)}
+        if {key: record.first_at for key, record in records.items()} == {k: r.first_at for k, r in self._records.items()}:
+            return
+        self._records = records
+        self._newest = {}
+        for record in sorted(records.values(), key=lambda record: record.first_at):
+            info = _decode(record.value)
+            self._newest[info.name] = info
+
+    def _unknown(self, name: str) -> str:
+        if not self._newest:
+            return f"No worker has announced any task type yet, so {name!r} is unknown: start a worker with --tasks."
+        near = difflib.get_close_matches(name, self._newest, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else f" Known types: {', '.join(sorted(self._newest)[:20])}."
+        return f"No worker has announced the task type {name!r}.{hint}"

@@ -1,0 +1,121 @@
+"""Who hears that a task changed: follows the event log while somebody waits, and costs nothing while nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+
+from dolgo.errors import StoreUnavailable
+from dolgo.store.base import Store
+from dolgo.task.types import FINAL, Event
+
+log = logging.getLogger("dolgo.notify")
+
+PAGE = 1_000  # events read at once
+PAUSE = 0.5  # seconds before the log is read again after the store could not be read
+
+
+class Watch:
+    """The events of one task, from the moment the watch was set."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._stale = False
+
+    def tell(self, event: Event | None) -> None:
+        """An event, or None for "look at the store"."""
+        if event is None:
+            self._stale = True
+        else:
+            self._events.append(event)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def news(self, timeout: float) -> list[Event] | None:
+        """What has happened since the last call, waiting up to `timeout` seconds for something; may be empty.
+
+        None: something may have been missed, so look at the store."""
+        if not self._events and not self._stale:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait_for(self._waiter, timeout)
+            except TimeoutError:
+                pass
+            finally:
+                self._waiter = None
+        stale, self._stale = self._stale, False
+        events, self._events = self._events, []
+        return None if stale else events
+
+    async def ended(self, timeout: float) -> None:
+        """Return when an event says that the task is final, or it may have been missed, or after `timeout` seconds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while (left := deadline - loop.time()) > 0:
+            events = await self.news(left)
+            if events is None or any(event.status in FINAL for event in events):
+                return
+
+
+class Notify:
+    """Passes events of the log to those who watch a task."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+        self._after = 0
+        self._follower: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def watch(self, id: str) -> Watch:
+        """A watch on a task: every event committed from now on reaches it. End it with `unwatch`."""
+        watch = Watch()
+        if self._closed:
+            watch.tell(None)
+        self._watches[id].add(watch)
+        if self._follower is None or self._follower.done():
+            self._after = await self._store.head()
+            if self._follower is None or self._follower.done():
+                self._follower = asyncio.create_task(self._follow(), name="notify")
+        return watch
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def unwatch(self, id: str, watch: Watch) -> None:
+        self._watches[id].discard(watch)
+        if not self._watches[id]:
+            del self._watches[id]
+
+    def close(self) -> None:
+        """Wake everybody: waits answer as things stand. Later watches are woken at once."""
+        self._closed = True
+        self._tell_all()
+        if self._follower is not None:
+            self._follower.cancel()
+
+    async def _follow(self) -> None:
+        while self._watches:
+            rung = self._store.log.count
+            try:
+                page = await self._store.events(self._after, PAGE)
+            except StoreUnavailable as error:
+                log.warning("The event log cannot be read: %s", error)
+                await asyncio.sleep(PAUSE)
+                continue
+            if page.reset:
+                self._tell_all()
+            for event in page.events:
+                for watch in self._watches.get(event.id, ()):
+                    watch.tell(event)
+            self._after = page.next
+            if not page.events:
+                await self._store.log.wait(rung)
+
+    def _tell_all(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.tell(None)

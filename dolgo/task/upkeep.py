@@ -1,0 +1,111 @@
+"""What is done now and then, in every process that has the store open: the list below is all of it.
+
+Every duty is a conditional write of the store, so two processes doing it at once do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from dolgo.errors import Refused
+from dolgo.store.base import Store
+from dolgo.task.fleet import Fleet, Seen, is_gone
+
+log = logging.getLogger("dolgo.upkeep")
+
+DRIFT = 5.0  # seconds by which the store's time may leave the monotonic clock between two passes
+AT_ONCE = 500  # tasks or events a write touches, so that it never holds the writer for long
+ROUNDS = 200  # such writes in a row, before the next pass
+
+
+class Keeping(Struct, frozen=True):
+    """The settings upkeep works by."""
+
+    lease: float  # seconds
+    keep: float  # seconds a final task is kept
+    event_keep: float  # seconds
+    event_limit: int  # events
+
+
+class Upkeep:
+    """Runs the duties until it is stopped."""
+
+    def __init__(self, store: Store, fleet: Fleet, *, keeping: Keeping, host: str) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._keeping = keeping
+        self._host = host
+        self._last: tuple[float, float] | None = None  # the store's time and ours at the last pass
+        self._quiet_until = 0.0  # monotonic: nothing is reclaimed before, because the clock jumped
+        self._tasks: list[asyncio.Task[None]] = []
+        self.duties: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
+            ("reclaim", 1.0, self.reclaim),  # attempts of dead workers run again
+            ("prune", 10.0, self.prune),  # final tasks that were kept long enough go
+            ("trim", 2.0, self.trim),  # the event log and expired records are kept short
+        ]
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._every(*duty), name=f"upkeep {duty[0]}") for duty in self.duties]
+
+    async def stop(self) -> None:
+        """End the duties. Calling it twice is harmless."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def _every(self, name: str, interval: float, duty: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await duty()
+            except Refused as error:
+                log.warning("Upkeep (%s) waits for the store: %s", name, error)
+            await asyncio.sleep(interval)
+
+    # -- duties
+
+    async def reclaim(self) -> None:
+        """Queue again what dead workers held: at once if their process is gone, else when the lease is over."""
+        seen = await self._fleet.all()
+        dead = [worker.info.id for worker in seen if is_gone(worker.info, self._host)]
+        if await self._clock_jumped(seen):
+            return
+        taken = await self._in_rounds(lambda: self._store.reclaim(dead, AT_ONCE))
+        if taken:
+            log.warning("%d task(s) of dead workers are queued again.", taken)
+        if dead:
+            await self._fleet.leave(dead)
+
+    async def prune(self) -> None:
+        await self._in_rounds(lambda: self._store.prune(self._keeping.keep, AT_ONCE))
+
+    async def trim(self) -> None:
+        await self._in_rounds(lambda: self._store.trim(self._keeping.event_keep, self._keeping.event_limit, AT_ONCE * 10), AT_ONCE * 10)
+
+    async def _in_rounds(self, work: Callable[[], Awaitable[int]], full: int = AT_ONCE) -> int:
+        """Repeat while there is more to do. How many items in all."""
+        total = 0
+        for _ in range(ROUNDS):
+            done = await work()
+            total += done
+            if done < full:
+                break
+        return total
+
+    async def _clock_jumped(self, seen: list[Seen]) -> bool:
+        """True for one lease after the store's time and the monotonic clock drifted apart: no lease can be judged till then.
+
+        A clock set back leaves leases that would end too late; they are shortened to what they can be at most."""
+        now, monotonic = await self._store.now(), time.monotonic()
+        last, self._last = self._last, (now, monotonic)
+        if last is not None and abs((now - last[0]) - (monotonic - last[1])) > DRIFT:
+            log.warning("The clock jumped by %.0f s: nothing is reclaimed for one lease.", (now - last[0]) - (monotonic - last[1]))
+            self._quiet_until = monotonic + self._keeping.lease
+        if last is None or monotonic < self._quiet_until:
+            await self._store.clamp(max([self._keeping.lease, *(worker.info.lease for worker in seen)]))
+        return monotonic < self._quiet_until
