@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 SLACK = 64  # entries that may have left before a sweep is worth its price
@@ -63,33 +64,46 @@ class Heap:
 
 
 class Keys(Generic[K]):
-    """Keys in order, to look at a stretch of them from any place. Cheap where most keys come in near the end, as times do."""
+    """Keys in order, to look at a stretch of them from any place. Cheap where most come in near the end, as times do."""
 
-    __slots__ = ("_keys", "_live")
+    __slots__ = ("_keys", "_live", "_start")
 
     def __init__(self) -> None:
         self._keys: list[K] = []
         self._live: set[K] = set()
-
-    def add(self, key: K) -> None:
-        if key in self._live:
-            return
-        self._live.add(key)
-        place = bisect_left(self._keys, key)
-        if place == len(self._keys) or self._keys[place] != key:  # else it left and is back before it was swept out
-            self._keys.insert(place, key)
-
-    def discard(self, key: K) -> None:
-        self._live.discard(key)
-        if len(self._keys) > 2 * len(self._live) + SLACK:
-            self._keys = sorted(self._live)
+        self._start = 0  # all before it have left: the oldest are taken away first, and looking past them again would add up
 
     def __contains__(self, key: object) -> bool:
         return key in self._live
 
+    def add(self, key: K) -> None:
+        """Let a key in; one that is here already is no error."""
+        if key in self._live:
+            return
+        self._live.add(key)
+        place = bisect_left(self._keys, key, self._start)
+        if place == len(self._keys) or self._keys[place] != key:  # else it left and is back before it was swept out
+            self._keys.insert(place, key)
+
+    def discard(self, key: K) -> None:
+        """Take a key out; one that is not here is no error."""
+        self._live.discard(key)
+        while self._start < len(self._keys) and self._keys[self._start] not in self._live:
+            self._start += 1
+        if len(self._keys) > 2 * len(self._live) + SLACK:
+            self._keys = sorted(self._live)
+            self._start = 0
+
+    def smallest(self, most: int, *, high: K) -> list[K]:
+        """At most so many keys below `high`, in order."""
+        end = bisect_left(self._keys, high, self._start)
+        return list(islice((key for key in islice(self._keys, self._start, end) if key in self._live), most))
+
     def stretch(self, most: int | None, *, low: K | None = None, high: K | None = None, backwards: bool = False) -> list[K]:
-        """At most so many keys, `low` <= key < `high`, in order. Those that have left are among them: the caller asks `in`."""
-        start = 0 if low is None else bisect_left(self._keys, low)
-        end = len(self._keys) if high is None else bisect_left(self._keys, high)
+        """At most so many keys, `low` <= key < `high`, in order. Some of them may have left: the caller asks `in`.
+
+        So what a call costs is bounded by `most`, whatever has left."""
+        start = self._start if low is None else bisect_left(self._keys, low, self._start)
+        end = len(self._keys) if high is None else bisect_left(self._keys, high, self._start)
         count = max(0, end - start) if most is None else min(most, max(0, end - start))
         return self._keys[end - count : end][::-1] if backwards else self._keys[start : start + count]

@@ -143,7 +143,7 @@ class MemoryStore(Store):
     async def reclaim(self, dead: Collection[str], limit: int) -> int:
         now = self._clock()
         over = (row for worker, row in self._leases() if worker in dead or row.until <= now)
-        rows = list(islice(over, max(limit, 0)))
+        rows = list(islice(over, limit))
         for row in rows:
             row.token = None  # nobody settled it, so a late settlement must not pass for a repeated one
             self._requeue(row, now, outcome=Outcome.LOST, suspect=True)
@@ -158,9 +158,8 @@ class MemoryStore(Store):
         return len(rows)
 
     async def prune(self, keep: float, limit: int) -> int:
-        keys = self._finished.stretch(max(limit, 0), high=(self._clock() - keep, ""))
-        ids = [id for key in keys if key in self._finished for id in key[1:]]
-        return len(await self.delete(ids))
+        oldest = self._finished.smallest(limit, high=(self._clock() - keep, ""))
+        return len(await self.delete([id for _, id in oldest]))
 
     async def trim(self, keep: float, most: int, limit: int) -> int:
         now = self._clock()
