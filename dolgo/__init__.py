@@ -1,7 +1,7 @@
 """Work that takes too long for a web request: what a task type is written with."""
 
-# Imported at once, not on demand: the first import of the folder `dolgo/task` sets the attribute `dolgo.task` to that package, and this
-# line, which comes after it, sets it to the decorator for good.
+# Imported at once, not on demand: the first import of the folder `dolgo/task` sets the attribute `dolgo.task` to that package,
+# and these lines, which bring it about, then set it to the decorator for good.
 from dolgo.runner.context import Context, SyncContext
 from dolgo.runner.registry import Task, task
 from dolgo.version import __version__

@@ -1,9 +1,10 @@
 """Finding task types: files, folders and modules are imported and their marks collected.
 
-What a file is called when it is imported: a folder is a package named after itself, whether or not it has an `__init__.py`. So in
-`tasks/thumbnail.py` a sibling is `from ._shared import scale` or `from tasks._shared import scale`, and both are one module. If that
-name already means something else, a number is added to it, and the first form still works. A folder inside a package (one with an
-`__init__.py`) keeps its place there, so `from ..models import User` works. The working directory is on `sys.path`, as under `python -m`.
+What a file is called when it is imported: a folder is a package named after itself, whether or not it has an `__init__.py`.
+So in `tasks/thumbnail.py` a sibling is `from ._shared import scale` or `from tasks._shared import scale`, and both are one
+module. If that name already means something else, a number is added to it, and the first form still works. A folder inside a
+package (one with an `__init__.py`) keeps its place there, so `from ..models import User` works. The working directory is on
+`sys.path`, as under `python -m`.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Loaded(NamedTuple):
 def load(paths: Sequence[str], *, duplicates: Literal["raise", "broken"] = "raise") -> Loaded:
     """The built-in task types, those in `tasks/`, and those in each path: a file, a folder or a dotted module.
 
-    A file that cannot be loaded is listed with its traceback and stops nothing else. Two types of one name raise `BadTaskType`, or
-    with `duplicates="broken"` make the later file a broken one. Raises `BadSetting` for a path that leads nowhere."""
+    A file that cannot be loaded is listed with its traceback and stops nothing else. Two types of one name raise `BadTaskType`,
+    or with `duplicates="broken"` make the later file a broken one. Raises `BadSetting` for a path that leads nowhere."""
     importlib.invalidate_caches()  # files may be younger than the last look at their folder
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform, overload
 
 import msgspec
@@ -40,7 +40,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mark:
-    """What `@task` and `Task` leave on a handler. Not looked into before the whole module is there: annotations may point ahead."""
+    """What `@task` and `Task` leave on a handler. Looked into once the whole module is there: annotations may point ahead."""
 
     def __init__(self, handler: Callable[..., Any], options: Options) -> None:
         self.handler = handler

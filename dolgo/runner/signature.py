@@ -96,7 +96,9 @@ def bind(cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _struct(name: str, fields: Fields, *, forbid: bool) -> type[msgspec.Struct]:
     """The payload's type: members by name, in any order."""
-    members = [(field, hint) if default is MISSING else (field, hint, _safe(default)) for field, (hint, default) in fields.items()]
+    members = [
+        (field, hint) if default is MISSING else (field, hint, _safe(default)) for field, (hint, default) in fields.items()
+    ]
     try:
         return msgspec.defstruct(name, members, kw_only=True, forbid_unknown_fields=forbid)
     except (TypeError, ValueError) as error:

@@ -7,9 +7,11 @@ import json
 from typing import Any
 
 from dolgo.shape.build import build
+from dolgo.shape.check import Shape
 from dolgo.shape.describe import Description, Fresh, describe
+from dolgo.shape.walk import problems
 
-__all__ = ["Description", "Fresh", "build", "describe", "fingerprint"]
+__all__ = ["Description", "Fresh", "Shape", "build", "describe", "fingerprint", "problems"]
 
 
 def fingerprint(*descriptions: Any) -> str:

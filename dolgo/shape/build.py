@@ -70,7 +70,7 @@ class Builder:
             case "dict":
                 return dict[self.type(node["keys"]), self.type(node["values"])]  # type: ignore[misc]
             case "union":
-                return Union[tuple(map(self.type, node["of"]))]
+                return Union[tuple(map(self.type, node["of"]))]  # noqa: UP007 - of a list
         return SCALARS[node["kind"]]
 
     def _member(self, definition: Node, field: Node) -> Any:
