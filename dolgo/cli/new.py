@@ -19,7 +19,7 @@ from dolgo import task
 
 @task
 def {name}(name: str = "world") -> dict[str, str]:
-    """Greet someone. This line is the description of the type, the parameters are its payload."""
+    """Greet someone. (This is the description; the parameters are the payload.)"""
     return {{"greeting": f"Hello, {{name}}!"}}
 '''
 
