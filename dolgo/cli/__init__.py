@@ -46,19 +46,24 @@ class Commands(click.Group):
         return command
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="dolgo", message="%(prog)s %(version)s")
-def dolgo() -> None:
-    """Run work that takes too long for a web request.
+def commands() -> click.Group:
+    """The whole command line."""
 
-    `dolgo serve` answers over HTTP and runs tasks; the other commands speak to it.
-    """
+    @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(__version__, prog_name="dolgo", message="%(prog)s %(version)s")
+    def dolgo() -> None:
+        """Run work that takes too long for a web request.
+
+        `dolgo serve` answers over HTTP and runs tasks; the other commands speak to it.
+        """
+
+    return dolgo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; answers the exit code."""
     try:
-        return dolgo.main(arguments, prog_name="dolgo", standalone_mode=False) or 0
+        return commands().main(arguments, prog_name="dolgo", standalone_mode=False) or 0
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except click.ClickException as error:
