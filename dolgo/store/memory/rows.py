@@ -29,12 +29,13 @@ class Line:
 class Row:
     """A task and what only the store knows of it."""
 
-    __slots__ = ("lead", "line", "settled", "task", "token", "until")
+    __slots__ = ("due", "lead", "line", "settled", "task", "token", "until")
 
     def __init__(self, task: Task, lead: float, line: Line) -> None:
         self.task = task
         self.lead = lead  # its rank is run_at less this
         self.line = line
+        self.due = False  # its time has come; a clock that is set back afterwards must not hold it up
         self.token: str | None = None  # of the lease; stays when a settlement made the task final
         self.until = 0.0  # when the lease is over
         self.settled: tuple[Status, Outcome] | None = None  # what the holder of the token said

@@ -83,13 +83,13 @@ class MemoryStore(Store):
     async def claim(self, claim: Claim) -> Claimed:
         now = self._clock()
         self._let_due_in(now)
-        heads = [(head, line) for line in self._fitting(claim) if (head := self._first(line, now))]
+        heads = [(head, line) for line in self._fitting(claim) if (head := line.claimable.first())]
         heapify(heads)  # two heads differ by their ids, so lines are never compared
         leases: list[Lease] = []
         while heads and len(leases) < claim.limit:
             (_, id), line = heads[0]
             leases.append(self._claim(self._rows[id], claim, now))
-            if head := self._first(line, now):
+            if head := line.claimable.first():
                 heapreplace(heads, (head, line))
             else:
                 heappop(heads)
@@ -176,7 +176,7 @@ class MemoryStore(Store):
         self._let_due_in(now)
         heads: dict[str, tuple[float, str]] = {}
         for line in self._lines.values():
-            if (head := self._first(line, now)) and (line.queue not in heads or head < heads[line.queue]):
+            if (head := line.claimable.first()) and (line.queue not in heads or head < heads[line.queue]):
                 heads[line.queue] = head
         return {queue: self._rows[id].task.run_at for queue, (_, id) in heads.items()}
 
@@ -231,7 +231,7 @@ class MemoryStore(Store):
             self._write(row, now, finished_at=now, suspect=False, **changes)
             return True
         if settlement.delay:
-            changes["run_at"] = now + settlement.delay
+            changes["run_at"], row.due = now + settlement.delay, False
         outcome = settlement.outcome if settlement.started else None
         self._requeue(row, now, outcome=outcome, error=settlement.error, suspect=settlement.suspect, **changes)
         return True
@@ -315,7 +315,8 @@ class MemoryStore(Store):
 
     def _stand(self, row: Row, now: float) -> None:
         task = row.task
-        if task.run_at <= now:
+        row.due = row.due or task.run_at <= now
+        if row.due:
             row.line.claimable.add(task.id, task.run_at - row.lead)
         else:
             self._later.add(task.id, task.run_at)
@@ -327,13 +328,6 @@ class MemoryStore(Store):
                 break
             self._later.discard(first[1])
             self._stand(self._rows[first[1]], now)
-
-    def _first(self, line: Line, now: float) -> tuple[float, str] | None:
-        """The line's smallest (rank, id). A task is sent back to wait if the clock was set back before its time."""
-        while (first := line.claimable.first()) and (row := self._rows[first[1]]).task.run_at > now:
-            line.claimable.discard(first[1])
-            self._stand(row, now)
-        return first
 
     def _fitting(self, claim: Claim) -> Iterator[Line]:
         for line in self._lines.values():

@@ -6,7 +6,22 @@ import pytest
 
 from dolgo.store.base import Store
 from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Query, Settlement, Status
-from tests.store.build import again, back, claim, done, ended, failed, fresh_id, hold, numbers, read, status, stopped, submit, task
+from tests.store.build import (
+    again,
+    back,
+    claim,
+    done,
+    ended,
+    failed,
+    fresh_id,
+    hold,
+    numbers,
+    read,
+    status,
+    stopped,
+    submit,
+    task,
+)
 from tests.store.clock import Clock
 
 pytestmark = pytest.mark.anyio

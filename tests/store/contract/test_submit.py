@@ -22,7 +22,20 @@ PAYLOADS = [
     b'{ "spaces" : [ 1 , 2 ] ,\n\t"same": 1, "same": 2 }',
     b'"' + b"x" * 2**20 + b'"',
 ]
-ODD = ["O'Brien", 'say "hi"', "a%b_c*d?", "-- drop", "back\\slash", "новая очередь", "🦔", "a b\tc\nd", "{}", "[1]", "Z" * 300, "İı"]
+ODD = [
+    "O'Brien",
+    'say "hi"',
+    "a%b_c*d?",
+    "-- drop",
+    "back\\slash",
+    "новая очередь",
+    "🦔",
+    "a b\tc\nd",
+    "{}",
+    "[1]",
+    "Z" * 300,
+    "İı",
+]
 
 
 async def test_a_task_is_there_as_it_was_sent(store: Store, clock: Clock) -> None:
