@@ -1,24 +1,24 @@
 """Every error dolgo raises on purpose, in one tree.
 
-    DolgoError
-    ├── Refused                 a request that cannot be taken: becomes a 4xx or 5xx (status, slug)
-    │   ├── MalformedJson            400 malformed-json
-    │   ├── Forbidden                403 forbidden
-    │   ├── NotFound                 404 not-found
-    │   ├── MethodNotAllowed         405 method-not-allowed
-    │   ├── Conflict                 409 conflict
-    │   ├── TooLarge                 413 too-large
-    │   ├── UnsupportedMediaType     415 unsupported-media-type
-    │   ├── UnknownType              422 unknown-type
-    │   ├── InvalidPayload           422 invalid-payload
-    │   ├── InvalidRequest           422 invalid-request
-    │   ├── IdempotencyKeyReused     422 idempotency-key-reused
-    │   ├── QueueFull                503 queue-full
-    │   └── StoreUnavailable         503 store-unavailable
-    └── StartError              the service cannot start: one line on stderr and an exit code
-        ├── BadSetting               a setting that cannot be used (exit code 2)
-        ├── BadTaskType              a task type that cannot be announced
-        └── StoreUnusable            a store that is corrupt, newer, locked away or not there
+DolgoError
+├── Refused                 a request that cannot be taken: becomes a 4xx or 5xx (status, slug)
+│   ├── MalformedJson            400 malformed-json
+│   ├── Forbidden                403 forbidden
+│   ├── NotFound                 404 not-found
+│   ├── MethodNotAllowed         405 method-not-allowed
+│   ├── Conflict                 409 conflict
+│   ├── TooLarge                 413 too-large
+│   ├── UnsupportedMediaType     415 unsupported-media-type
+│   ├── UnknownType              422 unknown-type
+│   ├── InvalidPayload           422 invalid-payload
+│   ├── InvalidRequest           422 invalid-request
+│   ├── IdempotencyKeyReused     422 idempotency-key-reused
+│   ├── QueueFull                503 queue-full
+│   └── StoreUnavailable         503 store-unavailable
+└── StartError              the service cannot start: one line on stderr and an exit code
+    ├── BadSetting               a setting that cannot be used (exit code 2)
+    ├── BadTaskType              a task type that cannot be announced
+    └── StoreUnusable            a store that is corrupt, newer, locked away or not there
 """
 
 from __future__ import annotations

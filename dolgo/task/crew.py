@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections import deque
@@ -39,14 +40,13 @@ class Berth:
         self.retired = False  # gets nothing more, ends when what it runs has ended
         self.leases: dict[int, Lease] = {}
         self.start_by: dict[int, float] = {}  # of jobs that may not have begun
-        self.sent = 0
         self.born = self.idle_since = time.monotonic()
 
     def jobs(self, leases: Sequence[Lease], start_by: float) -> list[Job]:
         """Take these leases on board."""
+        assert self.child is not None
         jobs = []
-        for lease in leases:
-            key, self.sent = self.sent, self.sent + 1
+        for key, lease in enumerate(leases, start=self.child.sent):
             self.leases[key] = lease
             self.start_by[key] = start_by
             jobs.append(Job(key, start_by, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags))
@@ -72,7 +72,7 @@ class Crew:
         hello: Callable[[Hello | Refused], None],
     ) -> None:
         self._setup = setup
-        self._environ = dict(environ)
+        self._environ = {**os.environ, **environ}
         self._ended = ended
         self._hello = hello
         self._loop_berth: Berth | None = None
@@ -159,7 +159,7 @@ class Crew:
         """Return when every child is gone."""
         for berth in list(self._berths):
             if berth.child is not None:
-                await berth.child.closed
+                await berth.child.closed()
 
     # -- starting and feeding
 

@@ -44,7 +44,6 @@ class Options(Struct, frozen=True):
     paths: tuple[str, ...]  # where task types are found
     max_result: int  # bytes
     environ: Mapping[str, str]  # for the children
-    reload: bool = False
 
 
 class Held(Struct):
@@ -78,7 +77,7 @@ class Worker:
         self._claim_failed = False
         self._claim_in_doubt = False  # a claim may have been made whose answer never came
         self._wants_room = True  # the claim loop has something to do as soon as an attempt ends
-        setup = link.Setup(options.paths, options.slots, options.max_result, options.reload)
+        setup = link.Setup(options.paths, options.slots, options.max_result)
         self._crew = Crew(setup=setup, environ=options.environ, ended=self._ended, hello=self._greeted)
 
     # -- life
@@ -145,42 +144,38 @@ class Worker:
     async def _claim_on(self) -> None:
         while self._state == "running":
             rung = self._manager.work.count
-            self._turned_at = time.monotonic()
-            wanted, ahead = self._wanted()
-            self._wants_room = wanted is None or wanted.types != self._types.keys()
-            if wanted is None:
+            self._turned_at = sent_at = time.monotonic()
+            wanted = self._wanted()
+            if not wanted:
                 await self._manager.work.wait(rung, self._options.lease)
                 continue
-            sent_at = time.monotonic()
             try:
-                claimed = await self._manager.claim(wanted)
+                answers = await asyncio.gather(*[self._manager.claim(claim) for claim, _ in wanted])
             except Refused as error:
                 await self._not_claimed(error)
                 continue
             self._claim_failed = False
-            self._take(claimed.leases, sent_at, ahead=ahead)
-            if len(claimed.leases) < wanted.limit:
-                await self._rest(rung, claimed.next_at)
+            for (_, ahead), answer in zip(wanted, answers, strict=True):
+                self._take(answer.leases, sent_at, ahead=ahead)
+            if all(len(answer.leases) < claim.limit for (claim, _), answer in zip(wanted, answers, strict=True)):
+                await self._rest(rung, answers[0].next_at)
 
-    def _wanted(self) -> tuple[Claim | None, bool]:
-        """What to claim now: for the free slots any type, beyond them only types measured as short."""
-        free = self._options.slots - self._running
+    def _wanted(self) -> list[tuple[Claim, bool]]:
+        """What to claim now: for the free slots any type, and ahead of them types measured as short. Both go into one commit."""
         if not self._crew.ready or self._unsettled > MOST_UNSETTLED:
-            return None, False
+            return []
         types = frozenset(self._types)
-        if free > 0:
-            room = self._crew.most_singles - self._crew.singles_busy
-            if room < free:  # no more than there are processes for
-                types = types - self._crew.blocking if room <= 0 else types
-                free = free if room <= 0 else room
-            return self._claim(types, free), False
+        free = self._options.slots - self._running
+        room = self._crew.most_singles - self._crew.singles_busy
+        if room < free:  # no more than there are processes for
+            types, free = (types, room) if room > 0 else (types - self._crew.blocking, free)
         short = self._ahead.short(types - self._crew.blocking)
-        more = 0 if self._crew.singles_busy else self._ahead.more(-free, short)
-        return (self._claim(short, more), True) if more else (None, False)
+        more = 0 if self._crew.singles_busy else self._ahead.more(max(0, -free), short)
+        self._wants_room = free <= 0 or types != self._types.keys()
+        claims = [(self._claim(types, free), False), (self._claim(short, more), True)]
+        return [(claim, ahead) for claim, ahead in claims if claim.types and claim.limit > 0]
 
-    def _claim(self, types: frozenset[str], limit: int) -> Claim | None:
-        if not types:
-            return None
+    def _claim(self, types: frozenset[str], limit: int) -> Claim:
         return Claim(self.id, limit, self._options.lease, types, self._options.queues, frozenset(self._avoid))
 
     def _take(self, leases: Sequence[Lease], sent_at: float, *, ahead: bool) -> None:

@@ -49,7 +49,9 @@ def _make_private(path: str) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         if not os.access(path, os.R_OK | os.W_OK):
-            raise StoreUnusable(f"{path} cannot be read and written by this user: change its mode, or name another store.") from None
+            raise StoreUnusable(
+                f"{path} cannot be read and written by this user: change its mode, or name another store."
+            ) from None
 
 
 def _check(connection: Connection, path: str) -> None:

@@ -140,5 +140,3 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
         parts.append("created_at < ?")
         values.append(query.created_before)
     return " AND ".join(parts), values
-
-

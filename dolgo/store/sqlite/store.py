@@ -22,7 +22,6 @@ from dolgo.task.types import NewTask, Put, Query, QueueCounts, Record, Settlemen
 log = logging.getLogger("dolgo.store")
 
 LOOK = 0.02  # seconds between two looks for other processes' commits; a look takes some microseconds
-CHECKPOINT_EVERY = 1_000  # events between two checkpoints, about a page each
 
 
 class SqliteStore(Store):
@@ -39,16 +38,13 @@ class SqliteStore(Store):
         prepare(self._path)
         self._lines = Lines()
         self._batcher = Batcher()
-        self._writer = Writer(
-            self._path, clock=self._clock, batcher=self._batcher, lines=Lines(), committed=self._committed
-        )
+        self._writer = Writer(self._path, clock=self._clock, batcher=self._batcher, lines=Lines(), committed=self._committed)
         self._points = Reader(self._path, "dolgo-reader")
         self._scans = Reader(self._path, "dolgo-scanner")
         self._checkpointer = Checkpointer(self._path, self._writer.checkpoint_soon)
         self._watched = connect(self._path)
         self._seen = self._data_version()
         self._tail = Tail(self._newest())
-        self._uncheckpointed = 0
         self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
         self._opened = True
 
@@ -73,10 +69,7 @@ class SqliteStore(Store):
         if events:
             self._tail.add(events)
             self.log.ring()
-            self._uncheckpointed += len(events)
-            if self._uncheckpointed > CHECKPOINT_EVERY:
-                self._uncheckpointed = 0
-                self._checkpointer.ask()
+            self._checkpointer.ask()
         if work:
             self.work.ring()
 

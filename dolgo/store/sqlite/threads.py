@@ -15,7 +15,7 @@ from dolgo.store.sqlite.database import connect
 
 log = logging.getLogger("dolgo.store")
 
-CHECKPOINT_PAGES = 1_000  # pages of log (4 MiB) worth copying into the database
+CHECKPOINT_EVERY = 0.5  # seconds between two checkpoints while there are commits
 RESTART_PAGES = 8_000  # pages of log (32 MiB) at which the writer is asked to let it start anew
 
 Read = Callable[[sqlite3.Connection], Any]
@@ -64,34 +64,39 @@ class Checkpointer:
         self._connection = connect(path)
         self._restart = restart
         self._asked = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dolgo-checkpointer", daemon=True)
         self._thread.start()
 
     def ask(self) -> None:
-        """There were commits: look whether the log has grown enough."""
+        """There was a commit: the log has grown."""
         if not self._asked.is_set():
             self._asked.set()
 
     def close(self) -> None:
         """Stop. Blocks until a checkpoint under way is done."""
-        self._closed = True
+        self._closed.set()
         self._asked.set()
         self._thread.join()
         self._connection.close()
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             self._asked.wait()
             self._asked.clear()
-            if not self._closed:
+            if not self._closed.wait(CHECKPOINT_EVERY):
                 self._checkpoint()
 
     def _checkpoint(self) -> None:
         try:
-            _, pages, copied = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            pages = self._copy()
+            if pages > RESTART_PAGES:
+                self._copy()  # what came meanwhile, so that little is left for the writer
+                self._restart()
         except sqlite3.Error as error:
             log.warning("A checkpoint failed and is tried again: %s", error)
-            return
-        if pages - copied < CHECKPOINT_PAGES and pages > RESTART_PAGES:
-            self._restart()
+
+    def _copy(self) -> int:
+        """Copy what no reader still needs; how many pages the log has."""
+        pages: int = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+        return pages

@@ -1,0 +1,238 @@
+"""The composition root: settings → store → manager → worker → web. Only here are concrete classes named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from dolgo import __version__
+import dolgo.api as web
+from dolgo.errors import BadSetting, StartError
+Health = object
+from dolgo.logs import configure
+from dolgo.settings import Settings
+from dolgo.store.base import Store
+from dolgo.task import worker as work_room
+from dolgo.task.announced import Announced
+from dolgo.task.fleet import Fleet, this_host
+from dolgo.task.ids import Ids
+from dolgo.task.manager import Manager, Rules
+from dolgo.task.notify import Notify
+from dolgo.task.upkeep import Keeping, Upkeep
+from dolgo.task.worker import Worker
+
+log = logging.getLogger("dolgo")
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+WEB_ENDS_WITHIN = 5  # seconds the last answers may take once the drain is over
+
+
+def serve(settings: Settings) -> int:
+    """Run the web and, with slots, a worker in this process until a signal; the exit code."""
+    _refuse_open_door(settings)
+    configure(settings.log_format)
+    return uvloop.run(_until_signal(settings, _serve))
+
+
+def work(settings: Settings) -> int:
+    """Run a worker alone until a signal; the exit code."""
+    if settings.slots == 0:
+        raise BadSetting("A worker needs at least one slot: give --slots a number above 0.")
+    configure(settings.log_format)
+    return uvloop.run(_until_signal(settings, _work))
+
+
+def open_store(url: str) -> Store:
+    """The store of a URL, not opened yet. An optional driver is imported in the branch that needs it."""
+    scheme, _, path = url.partition("://")
+    if scheme == "memory":
+        from dolgo.store.memory import MemoryStore
+
+        return MemoryStore()
+    if scheme == "sqlite" and path.startswith("/") and len(path) > 1:
+        from dolgo.store.sqlite import SqliteStore
+
+        return SqliteStore(path[1:])
+    raise BadSetting(f"The store {url!r} cannot be used: give memory:// or sqlite:///PATH.")
+
+
+class Parts:
+    """What a process is made of, put together from its settings."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self.fleet = Fleet(store)
+        self.notify = Notify(store)
+        rules = Rules(ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses)
+        types = Announced(store)
+        self.manager = Manager(store, rules=rules, types=types, notify=self.notify, clock=time.time)
+        keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
+        self.upkeep = Upkeep(store, self.fleet, keeping=keeping, host=this_host())
+        self.worker = self._worker() if settings.slots else None
+        self.health = Health(store, self.worker, lease=settings.lease)
+
+    def _worker(self) -> Worker:
+        settings = self.settings
+        options = work_room.Options(
+            version=__version__, slots=settings.slots, lease=settings.lease, drain_timeout=settings.drain_timeout,
+            queues=None if settings.queues is None else frozenset(settings.queues), paths=settings.tasks,
+            max_result=settings.max_result, environ={"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow},
+        )  # fmt: skip
+        return Worker(self.manager, self.fleet, id=Ids(time.time).new(), options=options)
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings, stop: Stop) -> AsyncIterator[Parts]:
+    """The parts, started; on the way out they end in the reverse order, each with a deadline of its own.
+
+    First the worker drains, because its ends need the store; waits are answered as things stand; the store closes last."""
+    store = open_store(settings.store)
+    await store.open()
+    parts = Parts(settings, store)
+    stop.kill = parts.worker.kill if parts.worker else stop.kill
+    try:
+        parts.upkeep.start()
+        if parts.worker:
+            await parts.worker.start()
+            stop.tasks.append(asyncio.create_task(_reload(parts.worker, settings))) if settings.reload else None
+        yield parts
+    finally:
+        parts.health.draining = True
+        parts.notify.close()
+        await parts.upkeep.stop()
+        if parts.worker:
+            await parts.worker.stop()
+        await store.close()
+
+
+class Stop:
+    """The wish to stop: the first signal asks, the second one ends the process within a second."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.kill: Callable[[], None] = lambda: None
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def __call__(self) -> None:
+        if self.asked.is_set():
+            self.kill()
+            os._exit(1)
+        self.asked.set()
+
+
+async def _until_signal(settings: Settings, run: Callable[[Settings, Stop], Coroutine[Any, Any, int]]) -> int:
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return await run(settings, stop)
+
+
+async def _serve(settings: Settings, stop: Stop) -> int:
+    with _listening(settings.host, settings.port) as listener:
+        async with _running(settings, stop) as parts:
+            server = _server(parts)
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                await _started(server, serving)
+                host, port = listener.getsockname()[:2]
+                _say(f"dolgo {__version__} ready on http://{_bracketed(host)}:{port}")
+                await stop.asked.wait()
+                await _drain(parts)
+            finally:
+                server.should_exit = True
+                await serving
+    return 0
+
+
+async def _work(settings: Settings, stop: Stop) -> int:
+    async with _running(settings, stop) as parts:
+        assert parts.worker is not None
+        _say(f"dolgo {__version__} worker {parts.worker.id} ready")
+        await stop.asked.wait()
+        await _drain(parts)
+    return 0
+
+
+async def _drain(parts: Parts) -> None:
+    """Not ready any more, waits answered as things stand, nothing new claimed; what runs may end."""
+    log.info("Stopping: running tasks have %g s to end. Stop again to end at once.", parts.settings.drain_timeout)
+    parts.health.draining = True
+    parts.notify.close()
+    if parts.worker:
+        await parts.worker.drain()
+
+
+def _server(parts: Parts) -> uvicorn.Server:
+    limits = web.Limits(max_payload=parts.settings.max_payload, max_batch=parts.settings.max_batch)
+    app = web.create(parts.manager, parts.fleet, health=parts.health, limits=limits, version=__version__)
+    config = uvicorn.Config(
+        app, http="httptools", loop="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=WEB_ENDS_WITHIN, ws="none",
+    )  # fmt: skip
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without hands on the signals: they are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if serving.done():
+        await serving
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens, or a StartError that says why not."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise StartError(f"Cannot listen on {host}:{port}: {error.strerror or error}. Give another --port, or 0 for a free one.") from error
+
+
+def _refuse_open_door(settings: Settings) -> None:
+    if settings.host not in LOOPBACK and not settings.insecure:
+        raise BadSetting(
+            f"Listening on {settings.host} would let anybody who reaches this machine submit tasks, and there is no token yet. "
+            "Listen on 127.0.0.1, or say --insecure if something before dolgo keeps strangers out."
+        )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+async def _reload(worker: Worker, settings: Settings) -> None:
+    """Have the worker load its task files anew whenever one of them changes."""
+    from watchfiles import awatch
+
+    watched = [path for path in (*settings.tasks, "tasks") if Path(path).exists()]
+    if not watched:
+        log.warning("--reload has nothing to watch: no folder or file of task types is named, and there is no ./tasks.")
+        return
+    async for _ in awatch(*watched, debounce=200, step=50):
+        log.info("Task files changed; loading them anew.")
+        worker.reload()
