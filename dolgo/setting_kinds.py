@@ -6,6 +6,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fractions import Fraction
 from urllib.parse import urlsplit
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -161,8 +162,8 @@ class Size(Kind):
     def parse(self, text: str) -> int:
         found = NUMBER.fullmatch(text)
         factor = BYTES.get(found[2].lower()) if found else None
-        value = float(found[1]) * factor if found and factor else math.nan
-        if not self.low <= value < 2**63 or not value.is_integer():
+        value = Fraction(found[1]) * factor if found and factor else Fraction(-1)
+        if not self.low <= value < 2**63 or value.denominator != 1:
             raise ValueError(f"give {self.wants()}")
         return int(value)
 
