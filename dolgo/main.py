@@ -22,10 +22,12 @@ import dolgo.api as web
 from dolgo.errors import BadSetting, StartError
 Health = object
 from dolgo.logs import configure
+from dolgo.runner.link import Setup
 from dolgo.settings import Settings
 from dolgo.store.base import Store
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
+from dolgo.task.announcer import announce
 from dolgo.task.fleet import Fleet, this_host
 from dolgo.task.ids import Ids
 from dolgo.task.manager import Manager, Rules
@@ -48,8 +50,6 @@ def serve(settings: Settings) -> int:
 
 def work(settings: Settings) -> int:
     """Run a worker alone until a signal; the exit code."""
-    if settings.slots == 0:
-        raise BadSetting("A worker needs at least one slot: give --slots a number above 0.")
     configure(settings.log_format)
     return uvloop.run(_until_signal(settings, _work))
 
@@ -80,7 +80,9 @@ class Parts:
         types = Announced(store)
         self.manager = Manager(store, rules=rules, types=types, notify=self.notify, clock=time.time)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
-        self.upkeep = Upkeep(store, self.fleet, keeping=keeping, host=this_host())
+        self.upkeep = Upkeep(store, self.fleet, types, keeping=keeping, host=this_host())
+        self.setup = Setup(settings.tasks, max(1, settings.slots), settings.max_result)
+        self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.health = Health(store, self.worker, lease=settings.lease)
 
@@ -88,8 +90,7 @@ class Parts:
         settings = self.settings
         options = work_room.Options(
             version=__version__, slots=settings.slots, lease=settings.lease, drain_timeout=settings.drain_timeout,
-            queues=None if settings.queues is None else frozenset(settings.queues), paths=settings.tasks,
-            max_result=settings.max_result, environ={"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow},
+            queues=None if settings.queues is None else frozenset(settings.queues), setup=self.setup, environ=self.environ,
         )  # fmt: skip
         return Worker(self.manager, self.fleet, id=Ids(time.time).new(), options=options)
 
@@ -105,6 +106,8 @@ async def _running(settings: Settings, stop: Stop) -> AsyncIterator[Parts]:
     stop.kill = parts.worker.kill if parts.worker else stop.kill
     try:
         parts.upkeep.start()
+        if parts.worker is None and settings.tasks:
+            await announce(parts.manager, parts.setup, parts.environ)
         if parts.worker:
             await parts.worker.start()
             stop.tasks.append(asyncio.create_task(_reload(parts.worker, settings))) if settings.reload else None

@@ -130,7 +130,7 @@ class Store(ABC):
         Answers each task's status. Idempotent by id: an id that exists is left as it is."""
 
     @abstractmethod
-    async def get(self, ids: Sequence[str]) -> list[Task | None]:
+    async def get(self, ids: Sequence[str]) -> Sequence[Task | None]:
         """The tasks as committed, in the order asked for; None for an id that does not exist."""
 
     @abstractmethod
@@ -150,26 +150,26 @@ class Store(ABC):
         """Lengthen the leases named (id → token) to `lease` seconds from now."""
 
     @abstractmethod
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         """End attempts: answers for each whether it took.
 
         Takes while the lease's token is current, even past its time. `queued` becomes `cancelled` if a cancel was asked. The
         token stays on a final record, so the same settlement repeated answers True again and changes nothing."""
 
     @abstractmethod
-    async def cancel(self, ids: Sequence[str]) -> list[Status | None]:
+    async def cancel(self, ids: Sequence[str]) -> Sequence[Status | None]:
         """`waiting`, `queued` → `cancelled`; `in_progress` → marked. Answers the status before; None: no such task."""
 
     @abstractmethod
-    async def asked(self, worker: str) -> list[str]:
+    async def asked(self, worker: str) -> Sequence[str]:
         """Ids held by this worker that somebody wants cancelled."""
 
     @abstractmethod
-    async def retry(self, ids: Sequence[str]) -> list[Status | None]:
+    async def retry(self, ids: Sequence[str]) -> Sequence[Status | None]:
         """`failed`, `cancelled` → `queued` with failures and losses at 0; history goes on. Answers the status before."""
 
     @abstractmethod
-    async def delete(self, ids: Sequence[str]) -> list[Status | None]:
+    async def delete(self, ids: Sequence[str]) -> Sequence[Status | None]:
         """Final → gone. Answers the status before; anything not final is left as it is."""
 
     # -- upkeep: conditional writes, so two processes at once do no harm
@@ -193,7 +193,7 @@ class Store(ABC):
     # -- looking
 
     @abstractmethod
-    async def counts(self) -> list[QueueCounts]:
+    async def counts(self) -> Sequence[QueueCounts]:
         """Tasks by queue, type and status. Costs the number of lines, not of tasks."""
 
     @abstractmethod
@@ -215,7 +215,7 @@ class Store(ABC):
         """All of them or none: answers the record that stood in the way, None when written."""
 
     @abstractmethod
-    async def records(self, prefix: str) -> list[Record]:
+    async def records(self, prefix: str) -> Sequence[Record]:
         """Unexpired records whose key starts with `prefix`, by key."""
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import msgspec
 
@@ -36,6 +36,12 @@ class Announced:
         """Store the types; kept for a day after the last time."""
         await self._store.put([Put(f"{PREFIX}{info.name}/{info.hash}", _encode(info), None, KEPT) for info in types])
         await self.read()
+
+    async def keep(self, wanted: Set[tuple[str, str]]) -> None:
+        """Keep these announcements, (name, hash), for a day from now: they are still needed, with or without a worker."""
+        keys = {f"{PREFIX}{name}/{hash}" for name, hash in wanted}
+        records = await self._store.records(PREFIX)
+        await self._store.put([Put(record.key, record.value, None, KEPT) for record in records if record.key in keys])
 
     async def find(self, name: str) -> TypeInfo:
         """The type of this name. Raises UnknownType with a near miss."""

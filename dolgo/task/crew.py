@@ -12,6 +12,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from dolgo.runner.link import Child, Hello, Job, Kind, Refused, Report, Setup
 from dolgo.task.types import Lease
@@ -33,8 +34,8 @@ End = tuple[Lease, Report | Loss]
 class Berth:
     """One child and the leases it holds, by job key in the order sent."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: Literal["loop", "single"]) -> None:
+        self.kind: Literal["loop", "single"] = kind
         self.child: Child | None = None  # None until its process runs
         self.ready = False  # it has said hello
         self.retired = False  # gets nothing more, ends when what it runs has ended
@@ -166,7 +167,7 @@ class Crew:
     def _alone(self, lease: Lease) -> bool:
         return lease.suspect or lease.type in self._blocking
 
-    def _spawn(self, kind: str) -> None:
+    def _spawn(self, kind: Literal["loop", "single"]) -> None:
         berth = Berth(kind)
         self._berths.add(berth)
         if kind == "loop":

@@ -14,13 +14,16 @@ from msgspec import Struct
 
 from dolgo.errors import Refused
 from dolgo.store.base import Store
+from dolgo.task.announced import Announced
 from dolgo.task.fleet import Fleet, Seen, is_gone
+from dolgo.task.types import FINAL, Status
 
 log = logging.getLogger("dolgo.upkeep")
 
 DRIFT = 5.0  # seconds by which the store's time may leave the monotonic clock between two passes
 AT_ONCE = 500  # tasks or events a write touches, so that it never holds the writer for long
 ROUNDS = 200  # such writes in a row, before the next pass
+UNFINISHED = [status for status in Status if status not in FINAL]
 
 
 class Keeping(Struct, frozen=True):
@@ -35,9 +38,10 @@ class Keeping(Struct, frozen=True):
 class Upkeep:
     """Runs the duties until it is stopped."""
 
-    def __init__(self, store: Store, fleet: Fleet, *, keeping: Keeping, host: str) -> None:
+    def __init__(self, store: Store, fleet: Fleet, announced: Announced, *, keeping: Keeping, host: str) -> None:
         self._store = store
         self._fleet = fleet
+        self._announced = announced
         self._keeping = keeping
         self._host = host
         self._last: tuple[float, float] | None = None  # the store's time and ours at the last pass
@@ -47,6 +51,7 @@ class Upkeep:
             ("reclaim", 1.0, self.reclaim),  # attempts of dead workers run again
             ("prune", 10.0, self.prune),  # final tasks that were kept long enough go
             ("trim", 2.0, self.trim),  # the event log and expired records are kept short
+            ("types", 3_600.0, self.types),  # task types are known as long as a task of them has not ended
         ]
 
     def start(self) -> None:
@@ -86,6 +91,10 @@ class Upkeep:
 
     async def trim(self) -> None:
         await self._in_rounds(lambda: self._store.trim(self._keeping.event_keep, self._keeping.event_limit, AT_ONCE * 10), AT_ONCE * 10)
+
+    async def types(self) -> None:
+        unfinished = {(line.type, line.hash) for line in await self._store.counts() if any(map(line.counts.get, UNFINISHED))}
+        await self._announced.keep(unfinished)
 
     async def _in_rounds(self, work: Callable[[], Awaitable[int]], full: int = AT_ONCE) -> int:
         """Repeat while there is more to do. How many items in all."""

@@ -41,9 +41,8 @@ class Options(Struct, frozen=True):
     lease: float  # seconds
     drain_timeout: float  # seconds
     queues: frozenset[str] | None  # None: all
-    paths: tuple[str, ...]  # where task types are found
-    max_result: int  # bytes
-    environ: Mapping[str, str]  # for the children
+    setup: link.Setup  # of its children
+    environ: Mapping[str, str]  # theirs, beside this process's own
 
 
 class Held(Struct):
@@ -77,8 +76,7 @@ class Worker:
         self._claim_failed = False
         self._claim_in_doubt = False  # a claim may have been made whose answer never came
         self._wants_room = True  # the claim loop has something to do as soon as an attempt ends
-        setup = link.Setup(options.paths, options.slots, options.max_result)
-        self._crew = Crew(setup=setup, environ=options.environ, ended=self._ended, hello=self._greeted)
+        self._crew = Crew(setup=options.setup, environ=options.environ, ended=self._ended, hello=self._greeted)
 
     # -- life
 

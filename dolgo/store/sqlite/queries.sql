@@ -64,8 +64,8 @@ UPDATE task SET state = ?, rank = ?, run_at = ?, attempt = ?, failures = ?, loss
     worker = NULL, lease_until = NULL, started_at = NULL, finished_at = NULL, cancel_asked = 0, error = NULL, result = NULL
 WHERE id = ?
 
--- name: call_off            to cancelled; in: finished_at, attempt, worker, started_at, failures, losses, error, id
-UPDATE task SET state = 6, finished_at = ?, attempt = ?, worker = ?, started_at = ?, failures = ?, losses = ?, error = ?, lease_until = NULL, suspect = 0
+-- name: call_off            to cancelled; in: finished_at, attempt, token, worker, started_at, failures, losses, error, id
+UPDATE task SET state = 6, finished_at = ?, attempt = ?, token = ?, worker = ?, started_at = ?, failures = ?, losses = ?, error = ?, lease_until = NULL, suspect = 0
 WHERE id = ?
 
 -- name: ask_cancel          in: id
@@ -120,6 +120,10 @@ SELECT queue, type, hash, later + ready, in_progress, done, failed, cancelled FR
 -- name: oldest              for each open line, the run_at of its first task
 SELECT queue, (SELECT run_at FROM task WHERE task.line = line.n AND state = 2 ORDER BY rank, id LIMIT 1) FROM line
 WHERE head IS NOT NULL
+
+-- name: oldest_due          the same of tasks whose time has come but that no claim has moved yet; in: now
+SELECT queue, min(run_at) FROM (SELECT line, run_at FROM task WHERE state = 1 AND run_at <= ? ORDER BY run_at LIMIT 1000) AS due
+JOIN line ON line.n = due.line GROUP BY queue
 
 -- name: events              in: after, how many
 SELECT seq, time, id, line, state, attempt FROM event WHERE seq > ? ORDER BY seq LIMIT ?

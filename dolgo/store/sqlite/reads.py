@@ -40,9 +40,9 @@ def counts(connection: Connection) -> list[QueueCounts]:
     ]
 
 
-def oldest(connection: Connection) -> dict[str, float]:
+def oldest(connection: Connection, now: float) -> dict[str, float]:
     found: dict[str, float] = {}
-    for queue, run_at in run(connection, "oldest").fetchall():
+    for queue, run_at in (*run(connection, "oldest").fetchall(), *run(connection, "oldest_due", now).fetchall()):
         if run_at is not None:
             found[queue] = min(run_at, found.get(queue, run_at))
     return found
@@ -54,8 +54,8 @@ def head(connection: Connection) -> int:
 
 def events(connection: Connection, lines: Lines, after: int, limit: int) -> EventPage:
     first, last = run(connection, "log_ends").fetchone()
-    if last is None or after > last or (after + 1 < first and after < first - 1):
-        return EventPage([], (last or 0), reset=after != (last or 0))
+    if last is None or after > last or after + 1 < first:
+        return EventPage([], last or 0, reset=after != (last or 0))
     rows = run(connection, "events", after, limit).fetchall()
     if any(row[3] not in lines.by_number for row in rows):
         lines.read(connection)

@@ -64,7 +64,7 @@ class SqliteStore(Store):
 
     # -- news of commits
 
-    def _committed(self, events: list[Row], work: bool) -> None:
+    def _committed(self, events: Sequence[Row], work: bool) -> None:
         """A commit of this process. On the loop, after its callers were answered."""
         if events:
             self._tail.add(events)
@@ -108,20 +108,20 @@ class SqliteStore(Store):
         answer: Renewed = await self._batcher.add("renew", (worker, dict(tokens), lease), urgent=True)
         return answer
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        answer: list[bool] = await self._batcher.add("settle", settlements, weight=len(settlements), urgent=True)
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        answer: Sequence[bool] = await self._batcher.add("settle", settlements, weight=len(settlements), urgent=True)
         return answer
 
-    async def cancel(self, ids: Sequence[str]) -> list[Status | None]:
-        answer: list[Status | None] = await self._batcher.add("cancel", ids, weight=len(ids))
+    async def cancel(self, ids: Sequence[str]) -> Sequence[Status | None]:
+        answer: Sequence[Status | None] = await self._batcher.add("cancel", ids, weight=len(ids))
         return answer
 
-    async def retry(self, ids: Sequence[str]) -> list[Status | None]:
-        answer: list[Status | None] = await self._batcher.add("retry", ids, weight=len(ids))
+    async def retry(self, ids: Sequence[str]) -> Sequence[Status | None]:
+        answer: Sequence[Status | None] = await self._batcher.add("retry", ids, weight=len(ids))
         return answer
 
-    async def delete(self, ids: Sequence[str]) -> list[Status | None]:
-        answer: list[Status | None] = await self._batcher.add("delete", ids, weight=len(ids))
+    async def delete(self, ids: Sequence[str]) -> Sequence[Status | None]:
+        answer: Sequence[Status | None] = await self._batcher.add("delete", ids, weight=len(ids))
         return answer
 
     async def reclaim(self, dead: Collection[str], limit: int) -> int:
@@ -149,29 +149,30 @@ class SqliteStore(Store):
 
     # -- verbs that read
 
-    async def get(self, ids: Sequence[str]) -> list[Task | None]:
-        answer: list[Task | None] = await self._points.do(lambda connection: reads.get(connection, ids))
+    async def get(self, ids: Sequence[str]) -> Sequence[Task | None]:
+        answer: Sequence[Task | None] = await self._points.do(lambda connection: reads.get(connection, ids))
         return answer
 
-    async def asked(self, worker: str) -> list[str]:
-        answer: list[str] = await self._points.do(lambda connection: reads.asked(connection, worker))
+    async def asked(self, worker: str) -> Sequence[str]:
+        answer: Sequence[str] = await self._points.do(lambda connection: reads.asked(connection, worker))
         return answer
 
-    async def records(self, prefix: str) -> list[Record]:
+    async def records(self, prefix: str) -> Sequence[Record]:
         now = self._clock()
-        answer: list[Record] = await self._points.do(lambda connection: reads.records(connection, prefix, now))
+        answer: Sequence[Record] = await self._points.do(lambda connection: reads.records(connection, prefix, now))
         return answer
 
     async def list(self, query: Query) -> Page:
         answer: Page = await self._scans.do(lambda connection: reads.page(connection, query))
         return answer
 
-    async def counts(self) -> list[QueueCounts]:
-        answer: list[QueueCounts] = await self._scans.do(reads.counts)
+    async def counts(self) -> Sequence[QueueCounts]:
+        answer: Sequence[QueueCounts] = await self._scans.do(reads.counts)
         return answer
 
     async def oldest(self) -> dict[str, float]:
-        answer: dict[str, float] = await self._scans.do(reads.oldest)
+        now = self._clock()
+        answer: dict[str, float] = await self._scans.do(lambda connection: reads.oldest(connection, now))
         return answer
 
     async def head(self) -> int:

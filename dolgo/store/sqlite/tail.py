@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dolgo.store.sqlite.sql import Row
 
 KEPT = 10_000  # events; about a second of the fastest worker
@@ -14,7 +16,7 @@ class Tail:
         self.head = head  # the newest seq known, of any process
         self._rows: list[Row] = []  # seq, time, id, line, state, attempt
 
-    def add(self, rows: list[Row]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """The events of one commit of ours, with their numbers."""
         first = rows[0][0]
         if not self._rows or first != self._rows[-1][0] + 1:
@@ -32,9 +34,9 @@ class Tail:
 
     def after(self, seq: int, limit: int) -> list[Row] | None:
         """The rows with a larger seq, in order; None if they have to be read from the database."""
-        if seq >= self.head:
+        if seq == self.head:
             return []
-        if not self._rows or self._rows[-1][0] != self.head or seq + 1 < self._rows[0][0]:
+        if seq > self.head or not self._rows or self._rows[-1][0] != self.head or seq + 1 < self._rows[0][0]:
             return None
         start = seq + 1 - self._rows[0][0]
         return self._rows[start : start + limit]

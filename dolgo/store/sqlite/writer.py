@@ -29,7 +29,7 @@ _DOUBTFUL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
 
 _ONE_BY_ONE: dict[str, Verb] = {**VERBS, "submit": submit_again}
 
-Committed = Callable[[list[Row], bool], None]  # called on the loop with the events of a commit, and whether there is new work
+Committed = Callable[[Sequence[Row], bool], None]  # called on the loop with the events of a commit, and whether there is new work
 
 
 class Writer:

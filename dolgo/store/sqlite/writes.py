@@ -46,8 +46,8 @@ def submit_again(turn: Turn, calls: Sequence[tuple[Sequence[NewTask], Sequence[P
     """As `submit`, for tasks of which some exist already: these are left as they are."""
     ((tasks, puts),) = calls
     known = {task.id: row for task in tasks if (row := _row(turn, task.id)) is not None}
-    fresh = {task.id: task for task in tasks if task.id not in known}
-    answer = submit(turn, [(list(fresh.values()), puts)])[0]
+    fresh = {task.id: task for task in reversed(tasks) if task.id not in known}  # of the same id twice, the first
+    answer = submit(turn, [(list(fresh.values())[::-1], puts)])[0]
     if answer.existing is not None:
         return [answer]
     return [Submitted([STATUS[known[task.id].state] if task.id in known else Status.QUEUED for task in tasks])]
@@ -189,26 +189,29 @@ def _log_end(turn: Turn, item: Settlement) -> None:
 
 def _requeue(turn: Turn, item: Settlement) -> bool:
     row = _row(turn, item.lease.id)
-    if row is None or row.state != IN_PROGRESS or row.token != item.lease.token:
+    if row is None or row.token != item.lease.token:
         return False
-    run_at = turn.now + item.delay if item.delay else row.run_at
-    rank = row.rank + (run_at - row.run_at)
+    if row.state != IN_PROGRESS:  # told again, after a cancel had turned it
+        error = to_error(row.error)
+        return error is not None and error.message == CANCELLED_AGAIN
     row.failures, row.losses, row.suspect = item.failures, item.losses, int(item.suspect)
     if item.started:
         history = row.with_attempt_ended(item.outcome, turn.now, item.error)
     else:
         row.attempt, row.worker, row.started_at = row.attempt - 1, None, None
         history = row.history
-    _queue_again(turn, row, rank=rank, run_at=run_at, history=history)
+    _queue_again(turn, row, run_at=turn.now + item.delay if item.delay else row.run_at, history=history, later=item.delay > 0)
     return True
 
 
-def _queue_again(turn: Turn, row: TaskRow, *, rank: float, run_at: float, history: str | None) -> None:
-    """To `queued`, or to `cancelled` if that was asked: the one place where a running task becomes claimable again."""
+def _queue_again(turn: Turn, row: TaskRow, *, run_at: float, history: str | None, later: bool = False) -> None:
+    """To `queued`, or to `cancelled` if that was asked: the one place where a task becomes claimable again.
+
+    Unless it is to wait it is claimable at once, though a clock set back may say that its time has not come."""
     if row.cancel_asked:
         _call_off(turn, row, CANCELLED_AGAIN)
         return
-    state = READY if run_at <= turn.now else LATER
+    state, rank = LATER if later else READY, row.rank + (run_at - row.run_at)
     run(turn.connection, "requeue", state, rank, run_at, row.attempt, row.failures, row.losses, row.suspect, history, row.id)
     turn.moved(row.id, row.line, row.state, state, row.attempt)
     turn.joined(row.line, rank, state)
@@ -218,8 +221,8 @@ def _queue_again(turn: Turn, row: TaskRow, *, rank: float, run_at: float, histor
 
 
 def _call_off(turn: Turn, row: TaskRow, sentence: str) -> None:
-    error = Error(ErrorCode.CANCELLED, sentence, attempt=row.attempt)
-    run(turn.connection, "call_off", turn.now, row.attempt, row.worker, row.started_at, row.failures, row.losses, from_error(error),
+    error = Error(ErrorCode.CANCELLED, sentence, attempt=row.attempt if row.started_at is not None else 0)
+    run(turn.connection, "call_off", turn.now, row.attempt, row.token, row.worker, row.started_at, row.failures, row.losses, from_error(error),
         row.id)  # fmt: skip
     turn.moved(row.id, row.line, row.state, CANCELLED, row.attempt)
 
@@ -253,7 +256,7 @@ def _retry(turn: Turn, id: str) -> Status | None:
             error = to_error(row.error)
             history = row.with_attempt_ended(last_outcome(STATUS[row.state], error), row.finished_at, error)
         row.cancel_asked = row.failures = row.losses = row.suspect = 0
-        _queue_again(turn, row, rank=row.rank + (turn.now - row.run_at), run_at=turn.now, history=history)
+        _queue_again(turn, row, run_at=turn.now, history=history)
     return STATUS[row.state]
 
 
@@ -286,9 +289,9 @@ def _reclaim(turn: Turn, dead: Sequence[str], limit: int) -> int:
     for id in ids:
         row = _row(turn, id)
         assert row is not None
-        row.suspect = 1
+        row.suspect, row.token = 1, None  # nobody settled it: a late end must not pass for one told again
         lost = row.with_attempt_ended(Outcome.LOST, turn.now, None)
-        _queue_again(turn, row, rank=row.rank, run_at=row.run_at, history=lost)
+        _queue_again(turn, row, run_at=row.run_at, history=lost)
     return len(ids)
 
 
