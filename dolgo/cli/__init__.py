@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except UnicodeEncodeError:  # bytes of the command line that are no text came in as surrogates, and cannot go out
+        click.echo("dolgo: an argument is not UTF-8 text.", err=True)
+        return Exit.USAGE
     except (CallFailed, StartError) as error:
         click.echo(f"dolgo: {error}", err=True)
         return error.code if isinstance(error, CallFailed) else error.exit_code

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from dolgo.cli.options import load, setting_options
-from dolgo.errors import BadSetting
 
 
 @click.command("serve")
@@ -34,9 +33,4 @@ def worker_command(**flags: Any) -> int:
     """
     from dolgo.main import work
 
-    loaded = load(flags)
-    if loaded.slots == 0:
-        raise BadSetting(
-            f"slots cannot be 0 (from {loaded.origin['slots']}): a worker alone has nothing to do then; give 1 or more."
-        )
-    return work(loaded)
+    return work(load(flags))

@@ -89,19 +89,24 @@ def _payload(text: str | None, pairs: tuple[str, ...]) -> msgspec.Raw | dict[str
 def _value(text: str) -> msgspec.Raw:
     if text[:1] == "@":
         return msgspec.Raw(msgspec.json.encode(_contents(text)))
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
-        return msgspec.Raw(msgspec.json.encode(text))
-    return msgspec.Raw(text.encode())
+    return msgspec.Raw(text.encode() if _why_not_json(text) is None else msgspec.json.encode(text))
 
 
 def _json(text: str) -> msgspec.Raw:
+    reason = _why_not_json(text)
+    if reason is not None:
+        raise click.UsageError(f"The payload is not JSON: {reason}.")
+    return msgspec.Raw(text.encode())
+
+
+def _why_not_json(text: str) -> str | None:
     try:
         msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise click.UsageError(f"The payload is not JSON: {error}.") from None
-    return msgspec.Raw(text.encode())
+        return str(error)
+    except RecursionError:
+        raise click.UsageError("The payload is nested too deeply.") from None
+    return None
 
 
 def _contents(source: str) -> str:

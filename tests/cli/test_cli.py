@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_command_quietly(stub: Stub) -> None:
 def test_a_reader_that_goes_away_is_no_error(stub: Stub) -> None:
     stub.answer("GET /tasks", {"tasks": [{"id": "a", "status": "queued"}] * 1000, "next": None})
     environ = os.environ | {"DOLGO_URL": stub.url, "PYTHONUNBUFFERED": "1"}
-    command = [DOLGO, "list", "--json", "--limit", "1000"]
+    command = [str(DOLGO), "list", "--json", "--limit", "1000"]
     listing = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert listing.stdout is not None
     listing.stdout.readline()

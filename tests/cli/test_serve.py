@@ -23,7 +23,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Settings]]:
         return 0
 
     service = SimpleNamespace(serve=lambda settings: end("serve", settings), work=lambda settings: end("work", settings))
-    monkeypatch.setitem(sys.modules, "dolgo.main", service)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "dolgo.main", service)
     return calls
 
 
@@ -60,20 +60,14 @@ def test_a_service_that_cannot_start_says_so_in_one_line(alone: Run, monkeypatch
     def fail(settings: Settings) -> int:
         raise StoreUnusable("dolgo.db cannot be opened: it is a folder.")
 
-    monkeypatch.setitem(sys.modules, "dolgo.main", SimpleNamespace(serve=fail, work=fail))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "dolgo.main", SimpleNamespace(serve=fail, work=fail))
     for command in ("serve", "worker"):
         assert alone(command) == (1, "", "dolgo: dolgo.db cannot be opened: it is a folder.\n")
 
 
 def test_the_code_the_service_ends_with_is_the_commands(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dolgo.main", SimpleNamespace(serve=lambda settings: 9))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "dolgo.main", SimpleNamespace(serve=lambda settings: 9))
     assert alone("serve").code == 9
-
-
-def test_a_worker_without_slots_is_refused(alone: Run, started: list[tuple[str, Settings]]) -> None:
-    ran = alone("worker", "--slots", "0")
-    assert (ran.code, started) == (2, [])
-    assert ran.err == "dolgo: slots cannot be 0 (from --slots): a worker alone has nothing to do then; give 1 or more.\n"
 
 
 def test_a_bad_flag_is_one_line_and_code_2(alone: Run, started: list[tuple[str, Settings]]) -> None:

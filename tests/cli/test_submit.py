@@ -81,6 +81,8 @@ def test_options_are_sent_when_they_are_given(run: Run, stub: Stub) -> None:
         ["--payload", "@missing"],
         ["--payload", "[1]", "a=1"],
         ["--payload", "NaN"],
+        ["--payload", "[" * 100_000],
+        ["a=" + "[" * 100_000],
         ["--delay", "soon"],
         ["--timeout", "5"],
     ],
@@ -112,3 +114,12 @@ def test_with_wait_it_prints_how_the_task_ended(ended: dict[str, Any], code: int
     stub.answer("GET /tasks/0192", {"id": "0192", **ended})
     ran = run("submit", "t", "--wait")
     assert (ran.code, ran.out, ran.err) == (code, out, "0192\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["a=\udcff"], ["a\udcff=1"], ["--tag", "\udcff"], ["--payload", '"\udcff"'], ["--key", "\udcff"]]
+)
+def test_an_argument_that_is_no_text_is_a_usage_error(arguments: list[str], run: Run, stub: Stub) -> None:
+    ran = run("submit", "t", *arguments)
+    assert ran == (2, "", "dolgo: an argument is not UTF-8 text.\n")
+    assert stub.requests == []
