@@ -1,0 +1,183 @@
+"""What a worker and its children say to each other: length-prefixed msgpack frames, each a batch.
+
+A frame is four bytes of length, big-endian, then one of the structs below as a msgpack array that starts with its tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from dolgo.task.types import BrokenFile, ErrorCode, TypeInfo
+
+HEAD = 4  # bytes of length before each frame
+SPLIT = 4 * 2**20  # bytes; a batch longer than this is sent as several frames
+CHUNK = 2**18  # bytes read at once
+LINK_LOST = 1  # exit code of a child whose worker is gone
+GREETING = 64 * 2**20  # bytes at most for all announced types together
+
+
+class Kind(StrEnum):
+    """How a job ended in its child."""
+
+    DONE = "done"  # has a result
+    ERROR = "error"  # has a fault
+    CANCELLED = "cancelled"  # stopped because the worker asked
+    UNSTARTED = "unstarted"  # too late, or asked to stop before it began: no line of the handler ran
+    MISMATCH = "mismatch"  # this child's code is not the code the payload was checked by, and cannot read it
+
+
+class Setup(Struct, array_like=True, tag="setup", frozen=True):
+    """The first frame to a child."""
+
+    paths: tuple[str, ...]  # files, folders and modules to find task types in
+    slots: int  # handlers at once, in a loop child
+    max_result: int  # bytes
+
+
+class Job(Struct, array_like=True, frozen=True, gc=False):
+    """One attempt to run."""
+
+    key: int  # 0, 1, 2, … for each child, in the order sent
+    start_by: float  # by time.monotonic(), which is the same in all processes; not started later than this
+    id: str
+    type: str
+    hash: str  # of the announcement the payload was checked by
+    queue: str
+    payload: bytes  # JSON
+    attempt: int
+    tags: tuple[str, ...] = ()
+
+
+class Run(Struct, array_like=True, tag="run", frozen=True):
+    """Jobs to run, in this order."""
+
+    jobs: list[Job]
+
+
+class Cancel(Struct, array_like=True, tag="cancel", frozen=True):
+    """Jobs to stop. Asking again, or for what has ended, changes nothing."""
+
+    keys: list[int]
+
+
+class Stop(Struct, array_like=True, tag="stop", frozen=True):
+    """Finish what runs, give back what waits, and exit."""
+
+
+class Hello(Struct, array_like=True, tag="hello", frozen=True):
+    """The child has loaded its task types and takes jobs."""
+
+    types: list[TypeInfo]
+    broken: list[BrokenFile]
+    blocking: frozenset[str]  # names of the types whose handler is a plain `def`: they run in single children
+
+
+class Refused(Struct, array_like=True, tag="refused", frozen=True):
+    """The child cannot start, and exits."""
+
+    reason: str
+
+
+class Fault(Struct, array_like=True, frozen=True, gc=False):
+    """Why a job has no result."""
+
+    code: ErrorCode
+    message: str
+    type: str | None = None  # class of the exception
+    traceback: str | None = None
+
+
+class Report(Struct, array_like=True, frozen=True, gc=False):
+    """How one job ended."""
+
+    key: int
+    kind: Kind
+    result: bytes | None = None  # JSON
+    error: Fault | None = None
+    seconds: float = 0.0  # from its beginning to its end
+
+
+class Ended(Struct, array_like=True, tag="ended", frozen=True):
+    """Jobs that have ended."""
+
+    reports: list[Report]
+
+
+ToChild = Setup | Run | Cancel | Stop
+ToParent = Hello | Refused | Ended
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class BadFrame(ValueError):
+    """The other side sent what is not a frame of this protocol."""
+
+
+def pack(frame: ToChild | ToParent) -> bytes:
+    """One frame as bytes."""
+    body = _encoder.encode(frame)
+    return len(body).to_bytes(HEAD, "big") + body
+
+
+def pack_run(jobs: list[Job]) -> bytes:
+    """Jobs as one frame, or as several if they are long."""
+    data = pack(Run(jobs))
+    if len(data) <= SPLIT or len(jobs) == 1:
+        return data
+    return pack_run(jobs[: len(jobs) // 2]) + pack_run(jobs[len(jobs) // 2 :])
+
+
+def pack_ended(reports: list[Report]) -> bytes:
+    """Reports as one frame, or as several if they are long."""
+    data = pack(Ended(reports))
+    if len(data) <= SPLIT or len(reports) == 1:
+        return data
+    return pack_ended(reports[: len(reports) // 2]) + pack_ended(reports[len(reports) // 2 :])
+
+
+def from_parent() -> Frames[ToChild]:
+    """A reader for the child's end."""
+    return Frames(msgspec.msgpack.Decoder(ToChild))
+
+
+def from_child(max_result: int) -> Frames[ToParent]:
+    """A reader for the parent's end. Handlers can write to their link as well, so it gathers no more than a child would send."""
+    return Frames(msgspec.msgpack.Decoder(ToParent), limit=max(GREETING, max_result + SPLIT))
+
+
+Frame = TypeVar("Frame")
+
+
+class Frames(Generic[Frame]):
+    """Bytes as they arrive, cut into frames. A frame longer than `limit` bytes is refused before it is gathered."""
+
+    def __init__(self, decoder: msgspec.msgpack.Decoder[Frame], *, limit: int = 2**32) -> None:
+        self._decoder = decoder
+        self._limit = limit
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that these bytes complete. Raises `BadFrame` at the first that is none; nothing can be read after it."""
+        self._rest += data
+        start = 0
+        with memoryview(self._rest) as view:
+            while len(view) - start >= HEAD:
+                end = start + HEAD + int.from_bytes(view[start : start + HEAD], "big")
+                if end - start > self._limit:
+                    raise BadFrame(f"a frame of {end - start} bytes, {self._limit} is the limit")
+                if end > len(view):
+                    break
+                yield self._decode(view[start + HEAD : end])
+                start = end
+        del self._rest[:start]
+
+    def _decode(self, body: memoryview) -> Frame:
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise BadFrame(str(error)) from error
