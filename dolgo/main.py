@@ -18,17 +18,18 @@ import uvicorn
 import uvloop
 
 from dolgo import __version__
-import dolgo.api as web
+from dolgo.api import app as web
 from dolgo.errors import BadSetting, StartError
-Health = object
 from dolgo.logs import configure
 from dolgo.runner.link import Setup
+from dolgo.setting_kinds import masked
 from dolgo.settings import Settings
 from dolgo.store.base import Store
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
 from dolgo.task.fleet import Fleet, this_host
+from dolgo.task.health import Health
 from dolgo.task.ids import Ids
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
@@ -65,7 +66,7 @@ def open_store(url: str) -> Store:
         from dolgo.store.sqlite import SqliteStore
 
         return SqliteStore(path[1:])
-    raise BadSetting(f"The store {url!r} cannot be used: give memory:// or sqlite:///PATH.")
+    raise BadSetting(f"The store {masked(url)} cannot be used: give memory:// or sqlite:///PATH.")
 
 
 class Parts:
@@ -209,7 +210,8 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise StartError(f"Cannot listen on {host}:{port}: {error.strerror or error}. Give another --port, or 0 for a free one.") from error
+        reason = error.strerror or error
+        raise StartError(f"Cannot listen on {host}:{port}: {reason}. Give another --port, or 0 for a free one.") from error
 
 
 def _refuse_open_door(settings: Settings) -> None:

@@ -68,7 +68,7 @@ def main() -> None:
 
 def _load(link: socket.socket, setup: Setup) -> Types | None:
     try:
-        loaded = discover.load(setup.paths)
+        loaded = discover.load(setup.paths, duplicates="broken" if setup.reload else "raise")
     except StartError as error:
         link.sendall(pack(Refused(str(error))))
         return None

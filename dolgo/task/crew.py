@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from msgspec.structs import replace
+
 from dolgo.runner.link import Child, Hello, Job, Kind, Refused, Report, Setup
 from dolgo.task.types import Lease
 from dolgo.task.verdict import Loss
@@ -50,7 +52,9 @@ class Berth:
         for key, lease in enumerate(leases, start=self.child.sent):
             self.leases[key] = lease
             self.start_by[key] = start_by
-            jobs.append(Job(key, start_by, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags))
+            jobs.append(
+                Job(key, start_by, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags)
+            )
         return jobs
 
     def unbegun(self, now: float) -> list[int]:
@@ -129,11 +133,10 @@ class Crew:
         return len(self._waiting) + sum(len(berth.leases) for berth in self._berths if berth.kind == "single")
 
     def reload(self) -> None:
-        """New children with the task files as they are now; the old ones finish what they run."""
-        for berth in list(self._berths):
-            self._retire(berth)
+        """New children with the task files as they are now; they take over once they have loaded them."""
+        self._setup = replace(self._setup, reload=True)
         self._young_deaths = 0
-        self._spawn("loop")
+        self._spawn("loop", takes_over=True)
 
     def give_back_waiting(self) -> None:
         """End every attempt that has not begun: the worker drains."""
@@ -167,10 +170,10 @@ class Crew:
     def _alone(self, lease: Lease) -> bool:
         return lease.suspect or lease.type in self._blocking
 
-    def _spawn(self, kind: Literal["loop", "single"]) -> None:
+    def _spawn(self, kind: Literal["loop", "single"], *, takes_over: bool = False) -> None:
         berth = Berth(kind)
         self._berths.add(berth)
-        if kind == "loop":
+        if kind == "loop" and not takes_over:
             self._loop_berth = berth
         self._later(self._board(berth))
 
@@ -191,15 +194,22 @@ class Crew:
             self._gone(berth, None)
 
     def _greeted(self, berth: Berth, hello: Hello | Refused) -> None:
-        if isinstance(hello, Hello):
-            berth.ready = True
-            if berth.kind == "loop":
-                self._blocking = hello.blocking
         if berth.kind == "loop":
+            if isinstance(hello, Hello):
+                self._blocking = hello.blocking
+                self._take_over(berth)
             self._hello(hello)
+        berth.ready = isinstance(hello, Hello)
         if berth.retired:
             self._retire(berth)
         self._feed_singles()
+
+    def _take_over(self, berth: Berth) -> None:
+        """A loop child has loaded its types. If it is not the one in charge, the children with the old files end their work."""
+        if berth is not self._loop_berth and not berth.retired:
+            for old in [old for old in self._berths if old.born < berth.born]:
+                self._retire(old)
+            self._loop_berth = berth
 
     def _feed_singles(self) -> None:
         free = [b for b in self._berths if b.kind == "single" and b.ready and not b.retired and not b.leases]

@@ -29,7 +29,7 @@ class LookAhead:
         return frozenset(type for type in types if self._means.get(type, SHORT) < SHORT)
 
     def more(self, ahead: int, types: Set[str]) -> int:
-        """How many more to claim when `ahead` are held beyond the slots; 0 until a quarter of them is gone, to claim many at once."""
+        """How many more to claim when `ahead` are held beyond the slots. 0 until a quarter is gone: claim many at once."""
         if not types:
             return 0
         mean = max(self._means[type] for type in types)

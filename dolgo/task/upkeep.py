@@ -21,8 +21,8 @@ from dolgo.task.types import FINAL, Status
 log = logging.getLogger("dolgo.upkeep")
 
 DRIFT = 5.0  # seconds by which the store's time may leave the monotonic clock between two passes
-AT_ONCE = 500  # tasks or events a write touches, so that it never holds the writer for long
-ROUNDS = 200  # such writes in a row, before the next pass
+AT_ONCE = 1_000  # tasks or events a write touches, so that it never holds the writer for long
+ROUNDS = 500  # such writes in a row, before the next pass
 UNFINISHED = [status for status in Status if status not in FINAL]
 
 
@@ -90,7 +90,8 @@ class Upkeep:
         await self._in_rounds(lambda: self._store.prune(self._keeping.keep, AT_ONCE))
 
     async def trim(self) -> None:
-        await self._in_rounds(lambda: self._store.trim(self._keeping.event_keep, self._keeping.event_limit, AT_ONCE * 10), AT_ONCE * 10)
+        keep, most = self._keeping.event_keep, self._keeping.event_limit
+        await self._in_rounds(lambda: self._store.trim(keep, most, AT_ONCE), AT_ONCE)
 
     async def types(self) -> None:
         unfinished = {(line.type, line.hash) for line in await self._store.counts() if any(map(line.counts.get, UNFINISHED))}
@@ -113,7 +114,8 @@ class Upkeep:
         now, monotonic = await self._store.now(), time.monotonic()
         last, self._last = self._last, (now, monotonic)
         if last is not None and abs((now - last[0]) - (monotonic - last[1])) > DRIFT:
-            log.warning("The clock jumped by %.0f s: nothing is reclaimed for one lease.", (now - last[0]) - (monotonic - last[1]))
+            jump = (now - last[0]) - (monotonic - last[1])
+            log.warning("The clock jumped by %.0f s: nothing is reclaimed for one lease.", jump)
             self._quiet_until = monotonic + self._keeping.lease
         if last is None or monotonic < self._quiet_until:
             await self._store.clamp(max([self._keeping.lease, *(worker.info.lease for worker in seen)]))

@@ -95,7 +95,9 @@ class Worker:
             return
         self._state = "draining"
         self._manager.work.ring()
-        await asyncio.wait({self._claiming}, timeout=6.0)  # a claim under way is answered by then; cut short, its answer were lost
+        await asyncio.wait(
+            {self._claiming}, timeout=6.0
+        )  # a claim under way is answered by then; cut short, its answer were lost
         self._crew.give_back_waiting()
         self._run(self._heartbeat(), "drain")
         try:
@@ -229,7 +231,7 @@ class Worker:
         for (lease, _), settled in zip(ends, took, strict=True):
             self._let_go(lease)
             if not settled:
-                log.warning("The end of attempt %d of task %s came too late: it is no longer this worker's.", lease.attempt, lease.id)
+                log.warning("The end of attempt %d of task %s came too late: the lease was lost.", lease.attempt, lease.id)
         if not self._held:
             self._idle.set()
 

@@ -13,7 +13,19 @@ import msgspec
 from dolgo.store.base import Claim, Claimed, Renewed, Submitted
 from dolgo.store.sentences import CANCELLED_AGAIN, CANCELLED_QUEUED
 from dolgo.store.sqlite.rows import (
-    CANCELLED, FAILED, FINAL_STATE, IN_PROGRESS, LATER, READY, STATUS, TaskRow, from_error, from_tags, to_error, to_lease, to_record,
+    CANCELLED,
+    FAILED,
+    FINAL_STATE,
+    IN_PROGRESS,
+    LATER,
+    READY,
+    STATUS,
+    TaskRow,
+    from_error,
+    from_tags,
+    to_error,
+    to_lease,
+    to_record,
 )  # fmt: skip
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
