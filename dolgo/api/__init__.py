@@ -1,0 +1,1 @@
+"""The web over the manager: see `app.py`."""

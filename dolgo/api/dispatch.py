@@ -1,0 +1,131 @@
+"""From a request to its handler, and from the answer, or the error, to the response."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec import Struct
+
+from dolgo.api import guard, problem
+from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Scope, Send
+from dolgo.api.parts import Api
+from dolgo.api.query import Param, read_query
+from dolgo.errors import MethodNotAllowed, NotFound, Refused
+
+log = logging.getLogger("dolgo.api")
+
+Handler = Callable[[Api, Call], Awaitable[Answer]]
+
+SHOWN = 200  # characters of a path that are repeated in an error
+
+
+class Route(Struct, frozen=True):
+    """One address and method, who answers it, and what the OpenAPI document says of it."""
+
+    method: str
+    path: str  # `{…}` stands for one part, which may be anything
+    handler: Handler
+    query: tuple[Param, ...] = ()
+
+
+class Place:
+    """A part of the paths: which handlers end here, and where they go on."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, Route] = {}
+        self.parts: dict[str, Place] = {}
+        self.any: Place | None = None  # behind a part that may be anything
+
+    def at(self, part: str) -> Place:
+        """The place behind a part, made if there is none yet."""
+        if not part.startswith("{"):
+            return self.parts.setdefault(part, Place())
+        self.any = self.any or Place()
+        return self.any
+
+    def allow(self) -> str:
+        """The methods that are taken here."""
+        return ", ".join(sorted({*self.routes, *({"HEAD"} if "GET" in self.routes else ())}))
+
+
+class App:
+    """The service as an ASGI application."""
+
+    def __init__(self, api: Api, routes: Sequence[Route], *, local: bool) -> None:
+        self._api = api
+        self._local = local
+        self._root = Place()
+        for route in routes:
+            place = self._root
+            for part in route.path.split("/")[1:]:
+                place = place.at(part)
+            place.routes[route.method] = route
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(f"There is nothing for {scope['type']} here.")
+        try:
+            answer = await self._answer(scope, receive)
+        except Gone:
+            return
+        except Refused as error:
+            answer = problem.refusal(error)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            answer = problem.broken()
+        await _send(answer, send, bodiless=scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        headers = _headers(scope)
+        guard.check(scope["method"], headers, local=self._local)
+        place, name = self._find(scope["path"])
+        method = scope["method"]
+        route = place.routes.get("GET" if method == "HEAD" else method)
+        if route is None:
+            refused = MethodNotAllowed(f"{scope['path'][:SHOWN]} takes {place.allow()}, not {method[:SHOWN]}.")
+            return problem.refusal(refused, ((b"allow", place.allow().encode()),))
+        query = read_query(route.query, scope["query_string"])
+        return await route.handler(self._api, Call(path=scope["path"], name=name, query=query, headers=headers, receive=receive))
+
+    def _find(self, path: str) -> tuple[Place, str]:
+        """The place of a path, and the part of it that may be anything. Raises NotFound."""
+        place: Place | None = self._root
+        name = ""
+        for part in path.split("/")[1:]:
+            assert place is not None
+            following = place.parts.get(part)
+            if following is None and part:
+                following, name = place.any, part
+            if following is None:
+                raise NotFound(f"There is nothing at {path[:SHOWN]}.")
+            place = following
+        assert place is not None
+        if not place.routes:
+            raise NotFound(f"There is nothing at {path[:SHOWN]}.")
+        return place, name
+
+
+def _headers(scope: Scope) -> Headers:
+    """The headers by name; what was sent in several lines is put in one, as RFC 9110 has it."""
+    sent = scope["headers"]
+    headers: dict[bytes, bytes] = dict(sent)
+    if len(headers) != len(sent):
+        headers = {}
+        for name, value in sent:
+            headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
+
+
+async def _send(answer: Answer, send: Send, *, bodiless: bool) -> None:
+    body = answer.body
+    headers = [
+        (b"content-type", answer.media_type),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-content-type-options", b"nosniff"),
+        *answer.headers,
+    ]
+    if answer.status in (204, 304):
+        headers = headers[3:]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if bodiless else body})

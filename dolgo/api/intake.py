@@ -1,0 +1,156 @@
+"""Bodies read: into what the manager takes, or into everything that is wrong with them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from dolgo.api.names import NAME_RULE, RESERVED, TAG_RULE, is_name, is_tag
+from dolgo.api.problem import summary
+from dolgo.api.schema import Batch, Empty, NewTask
+from dolgo.errors import InvalidRequest, MalformedJson, Problem
+from dolgo.shape import describe
+from dolgo.shape.walk import Walker
+from dolgo.task.manager import Submission
+
+LATEST = 253_402_300_799.0  # seconds since the epoch: the last one of the year 9999
+REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)  # all that decoding raises for what was sent
+
+_task = msgspec.json.Decoder(NewTask).decode
+_batch = msgspec.json.Decoder(Batch).decode
+_empty = msgspec.json.Decoder(Empty).decode
+_anything = msgspec.json.Decoder().decode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_items = msgspec.json.Decoder(list[Raw]).decode
+
+
+def read_task(raw: bytes | Raw, at: str = "") -> Submission:
+    """The task as it is to be submitted. Raises InvalidRequest with all that is wrong but its payload, and MalformedJson."""
+    try:
+        task = _task(raw)
+    except REFUSALS as error:
+        value = _parsed(raw, at)
+        raise refused([*_walker(NewTask).walk(value, at), *_flaws(value, at)] or [Problem(at, str(error))]) from None
+    if task.queue is not None or task.run_at is not None or task.tags is not None or task.type.startswith(RESERVED):
+        flaws = list(_flaws(structs.asdict(task), at))
+        if flaws:
+            raise refused(flaws)
+    return Submission(
+        type=task.type,
+        payload=bytes(task.payload),
+        queue=task.queue,
+        priority=task.priority,
+        run_at=None if task.run_at is None else task.run_at.timestamp(),
+        delay=task.delay or 0.0,
+        tags=task.tags or (),
+    )
+
+
+def read_batch(body: bytes) -> list[Raw]:
+    """The items of a batch, unread. Raises InvalidRequest and MalformedJson."""
+    try:
+        return _batch(body).tasks
+    except REFUSALS as error:
+        raise refused(list(_walker(Batch).walk(_around(body), "")) or [Problem("", str(error))]) from None
+
+
+def read_empty(body: bytes) -> None:
+    """Nothing: raises InvalidRequest if members were sent, and MalformedJson."""
+    try:
+        if body:
+            _empty(body)
+    except REFUSALS as error:
+        raise refused(list(_walker(Empty).walk(_parsed(body, ""), "")) or [Problem("", str(error))]) from None
+
+
+def typed_payload(raw: bytes | Raw) -> tuple[str, bytes] | None:
+    """Type and payload of a task that may be wrong elsewhere; None if it names no type."""
+    value = _anything(raw)
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or value["type"].startswith(RESERVED):
+        return None
+    return value["type"], msgspec.json.encode(value.get("payload", {}))
+
+
+def refused(problems: list[Problem]) -> InvalidRequest:
+    """The error for wrong members."""
+    return InvalidRequest(f"The request cannot be used: {summary(problems)}", problems)
+
+
+def _flaws(members: Mapping[str, Any] | Any, at: str) -> Iterator[Problem]:
+    """What a type cannot say. Members of a wrong kind are passed over: they have been named."""
+    if not isinstance(members, Mapping):
+        return
+    type, queue, run_at = members.get("type"), members.get("queue"), _moment(members.get("run_at"))
+    if isinstance(type, str) and type.startswith(RESERVED):
+        yield Problem(f"{at}/type", f"types that begin with `{RESERVED}` are dolgo's own")
+    if isinstance(queue, str) and not is_name(queue):
+        yield Problem(f"{at}/queue", NAME_RULE)
+    if run_at is not None and not 0.0 <= run_at <= LATEST:
+        yield Problem(f"{at}/run_at", "it must lie between the years 1970 and 9999")
+    if members.get("run_at") is not None and members.get("delay") is not None:
+        yield Problem(f"{at}/delay", "give `run_at` or `delay`, not both")
+    tags = members.get("tags")
+    for place, tag in enumerate(tags if isinstance(tags, list | tuple) else ()):
+        if isinstance(tag, str) and tag and not is_tag(tag):
+            yield Problem(f"{at}/tags/{place}", TAG_RULE)
+
+
+def _moment(value: Any) -> float | None:
+    try:
+        return msgspec.convert(value, datetime | None).timestamp()
+    except (msgspec.ValidationError, AttributeError):
+        return None
+
+
+@functools.cache
+def _walker(struct: type[Struct]) -> Walker:
+    return Walker(describe(struct))
+
+
+def _around(body: bytes) -> Any:
+    """A batch with nothing in place of its items: they may be many."""
+    try:
+        members = _members(body)
+        return {name: _hollow(value) if name == "tasks" else None for name, value in members.items()}
+    except msgspec.ValidationError:
+        return _parsed(body, "")
+    except REFUSALS as error:
+        raise _malformed(error, body, "") from None
+
+
+def _hollow(raw: Raw) -> Any:
+    try:
+        return [None] * len(_items(raw))
+    except msgspec.ValidationError:  # no array, so not many
+        return _parsed(raw, "/tasks")
+
+
+def _parsed(raw: bytes | Raw, at: str) -> Any:
+    try:
+        return _anything(raw)
+    except REFUSALS as error:
+        raise _malformed(error, bytes(raw), at) from None
+
+
+def _malformed(error: Exception, raw: bytes, at: str) -> MalformedJson:
+    what = f"What stands at {at}" if at else "The body"
+    return MalformedJson(f"{what} is not valid JSON: {_reason(error, raw)}.")
+
+
+def _reason(error: Exception, raw: bytes) -> str:
+    if not raw:
+        return "it is empty"
+    if raw.startswith(b"\xef\xbb\xbf"):
+        return "it begins with a byte order mark"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if str(error) == "Input data was truncated" and b"\\u" in raw:  # msgspec says the same of both
+        return "it ends too early, or half of a surrogate pair stands alone"
+    return str(error).removeprefix("JSON is malformed: ").partition(" - at `")[0]

@@ -1,0 +1,26 @@
+"""What queues, types and tags may be called."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_NAME = 100
+LONGEST_TAG = 128
+MOST_TAGS = 32
+RESERVED = "dolgo."  # types of dolgo's own begin so; nobody submits them
+
+NAME_RULE = f"a name has letters, digits, `_`, `-` and `.`, at most {LONGEST_NAME}, and begins with a letter, a digit or `_`"
+TAG_RULE = f"a tag has 1 to {LONGEST_TAG} characters, none of them a control character"
+
+_NAME = re.compile(r"\w[\w.-]{0,99}")
+_TAG = re.compile(r"[^\x00-\x1f\x7f]+")
+
+
+def is_name(text: str) -> bool:
+    """Whether a queue or type could be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Whether a tag could read so; its length is not looked at."""
+    return _TAG.fullmatch(text) is not None

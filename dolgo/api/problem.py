@@ -1,0 +1,63 @@
+"""Errors as RFC 9457 problem details: the one place where a refusal becomes a response."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from dolgo.api.call import Answer
+from dolgo.errors import Problem, Refused
+
+MEDIA_TYPE = b"application/problem+json"
+MOST = 1000  # wrong members named: a longer list helps nobody and would let a small request have a large answer
+
+
+class WrongMember(Struct, frozen=True):
+    """One wrong member of a request."""
+
+    pointer: str  # RFC 6901 into the body; `/query/NAME` and `/header/NAME` for what is not in it
+    detail: str
+
+
+class ProblemDetails(Struct, frozen=True):
+    """Why a request was refused, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+    errors: list[WrongMember] | UnsetType = UNSET
+
+
+def refusal(error: Refused, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    """The response for a refusal."""
+    if error.retry_after is not None:
+        headers = (*headers, (b"retry-after", b"%d" % error.retry_after))
+    wrong = [WrongMember(pointer, detail) for pointer, detail in error.problems[:MOST]]
+    return _answer(
+        ProblemDetails(uri(error.slug), error.title(), error.status, error.detail, error.detail, wrong or UNSET), headers
+    )
+
+
+def broken() -> Answer:
+    """The response when dolgo itself failed. It tells nothing of what happened: that is in the log."""
+    sentence = "Something went wrong inside dolgo. Its log says what."
+    return _answer(ProblemDetails(uri("internal-error"), "dolgo failed.", 500, sentence, sentence))
+
+
+def uri(slug: str) -> str:
+    """What names a kind of problem, and where it is explained."""
+    return f"/docs#{slug}"
+
+
+def summary(problems: list[Problem]) -> str:
+    """Wrong members in one sentence."""
+    first, more = problems[0], len(problems) - 1
+    place = f"{first.pointer}: " if first.pointer else ""
+    also = f" ({more} more)" if more else ""
+    return f"{place}{first.detail.rstrip('.')}{also}."
+
+
+def _answer(details: ProblemDetails, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    return Answer(details.status, msgspec.json.encode(details), headers, MEDIA_TYPE)

@@ -1,0 +1,145 @@
+"""Query parameters: what there is, how each is read, and every one that is wrong at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dolgo.api.names import LONGEST_TAG, NAME_RULE, TAG_RULE, is_name, is_tag
+from dolgo.api.problem import summary
+from dolgo.errors import InvalidRequest, Problem
+from dolgo.task.types import Status
+
+LONGEST_WAIT = 60.0  # seconds
+MOST_LISTED = 1000
+
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_NONE: Mapping[str, Any] = {}
+
+
+class Param(Struct, frozen=True):
+    """A parameter: `read` makes its value of its text, or raises ValueError with a sentence."""
+
+    name: str
+    read: Callable[[str], Any]
+    schema: dict[str, Any]
+    help: str
+
+
+def read_query(params: Sequence[Param], raw: bytes) -> Mapping[str, Any]:
+    """The values by name. Raises InvalidRequest with every parameter that is unknown, repeated or wrong."""
+    if not raw:
+        return _NONE
+    known = {param.name: param for param in params}
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, text in _pairs(raw):
+        try:
+            if name not in known:
+                raise ValueError(f"there is no such parameter here{_known(known)}")
+            if name in values:
+                raise ValueError("it is given more than once")
+            values[name] = None
+            values[name] = known[name].read(text)
+        except ValueError as error:
+            problems.append(Problem(f"/query/{_escaped(name)}", str(error)))
+    if problems:
+        raise InvalidRequest(f"The query cannot be used: {summary(problems)}", problems)
+    return values
+
+
+def seconds(text: str) -> float:
+    """How long to wait."""
+    if not _NUMBER.fullmatch(text) or float(text) > LONGEST_WAIT:
+        raise ValueError(f"it must be a number of seconds from 0 to {LONGEST_WAIT:g}")
+    return float(text)
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError:  # bytes that are no text
+        detail = "The query must be percent-encoded UTF-8."
+        raise InvalidRequest(detail, [Problem("/query", detail)]) from None
+
+
+def _known(known: Mapping[str, Param]) -> str:
+    return f"; known are {', '.join(known)}" if known else "; this address takes none"
+
+
+def _escaped(name: str) -> str:
+    return name[:100].replace("~", "~0").replace("/", "~1")
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or not 1 <= int(text) <= MOST_LISTED:
+        raise ValueError(f"it must be a whole number from 1 to {MOST_LISTED}")
+    return int(text)
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError:
+        raise ValueError(f"it must be one of {', '.join(Status)}") from None
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(NAME_RULE)
+    return text
+
+
+def _tag(text: str) -> str:
+    if not is_tag(text) or not 1 <= len(text) <= LONGEST_TAG:
+        raise ValueError(TAG_RULE)
+    return text
+
+
+def _time(text: str) -> float:
+    try:
+        moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
+        return moment.timestamp()
+    except msgspec.ValidationError:
+        raise ValueError("it must be a time such as 2026-01-31T12:00:00Z, a `+` in it written as %2B") from None
+
+
+def _choice(*values: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in values:
+            raise ValueError(f"it must be one of {', '.join(values)}")
+        return text
+
+    return read
+
+
+ORDERS = ("-created_at", "created_at", "-finished_at", "finished_at")
+VIEWS = ("short", "full")
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 100}
+_TIME = {"type": "string", "format": "date-time"}
+
+WAIT = Param(
+    "wait",
+    seconds,
+    {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
+    "Seconds to hold the answer back for.",
+)
+VIEW = Param("view", _choice(*VIEWS), {"type": "string", "enum": list(VIEWS), "default": "short"}, "`full` shows all there is.")
+LIST = (
+    Param("status", _status, {"type": "string", "enum": list(Status)}, "Only tasks of this status."),
+    Param("type", _name, _TEXT, "Only tasks of this type."),
+    Param("queue", _name, _TEXT, "Only tasks in this queue."),
+    Param("tag", _tag, {"type": "string", "minLength": 1, "maxLength": LONGEST_TAG}, "Only tasks with this tag."),
+    Param("created_after", _time, _TIME, "Only tasks submitted after this time."),
+    Param("created_before", _time, _TIME, "Only tasks submitted before this time."),
+    Param("order", _choice(*ORDERS), {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]}, "`-` is newest first."),
+    Param("limit", _limit, {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": 50}, "Tasks at most."),
+    Param("cursor", str, {"type": "string"}, "The `next` of the page before."),
+    VIEW,
+)

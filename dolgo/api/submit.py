@@ -1,0 +1,102 @@
+"""Submitting: one task, or a batch of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Raw
+
+from dolgo.api import asked
+from dolgo.api.call import Answer, Call
+from dolgo.api.intake import read_batch, read_task, refused, typed_payload
+from dolgo.api.parts import Api
+from dolgo.api.problem import MOST
+from dolgo.api.views import accepted, short
+from dolgo.errors import InvalidPayload, InvalidRequest, Problem, UnknownType
+
+ENVELOPE = 1 << 16  # bytes that everything of a task but its payload may take, spelled as widely as JSON allows
+READ_AT_ONCE = 1 << 17  # bytes of a batch that are read before others get a turn of the loop
+EACH = 1 << 9  # bytes that an item counts for besides its own
+
+REPLAYED = (b"idempotency-replayed", b"true")
+
+
+async def submit(api: Api, call: Call) -> Answer:
+    """Submit a task.
+
+    It is stored before the answer is sent. With `wait` the answer is held back until the task has ended, or the time is over."""
+    body = await call.body(api.limits.max_payload + ENVELOPE)
+    timeout, headers = asked.wait(call)
+    once = await asked.once(call, body)
+    try:
+        submission = read_task(body)
+    except InvalidRequest:
+        raise await _all_wrong(api, body) from None
+    task = None
+    if timeout:
+        answer, task = await call.while_there(api.manager.submit_and_wait(submission, once=once, timeout=timeout))
+    else:
+        answer = await api.manager.submit((submission,), once=once)
+    ((id, status),) = answer.tasks
+    headers = ((b"location", b"/tasks/" + id.encode()), *headers, *((REPLAYED,) if answer.replayed else ()))
+    return Answer(202, accepted(id, status), headers) if task is None else Answer(200, short(task), headers)
+
+
+async def submit_batch(api: Api, call: Call) -> Answer:
+    """Submit up to 10,000 tasks: all of them, or none.
+
+    What is wrong is named for every task, with pointers such as `/tasks/17/payload/url`."""
+    body = await call.body(api.limits.max_batch)
+    once = await asked.once(call, body)
+    items = read_batch(body)
+    try:
+        submissions = [read_task(item, at) async for at, item in _in_turns(items)]
+    except InvalidRequest:
+        raise await _all_wrong_in_batch(api, items) from None
+    answer = await api.manager.submit(submissions, batch=True, once=once)
+    tasks = b",".join([accepted(id, status) for id, status in answer.tasks])
+    return Answer(202, b'{"tasks":[%b]}' % tasks, (REPLAYED,) if answer.replayed else ())
+
+
+async def _in_turns(items: Sequence[Raw]) -> AsyncIterator[tuple[str, Raw]]:
+    """Each item with its pointer; others get their turns of the loop in between."""
+    read = 0
+    for place, item in enumerate(items):
+        yield f"/tasks/{place}", item
+        read += EACH + memoryview(item).nbytes
+        if read > READ_AT_ONCE:
+            read = 0
+            await asyncio.sleep(0)
+
+
+async def _all_wrong(api: Api, body: bytes) -> InvalidRequest:
+    return refused(await _problems(api, body, ""))
+
+
+async def _all_wrong_in_batch(api: Api, items: Sequence[Raw]) -> InvalidRequest:
+    problems: list[Problem] = []
+    async for at, item in _in_turns(items):
+        problems += await _problems(api, item, at)
+        if len(problems) > MOST:
+            break
+    return refused(problems)
+
+
+async def _problems(api: Api, raw: bytes | Raw, at: str) -> list[Problem]:
+    """All that is wrong with a task, its payload included. Raises MalformedJson."""
+    problems: list[Problem] = []
+    try:
+        read_task(raw, at)
+    except InvalidRequest as error:
+        problems += error.problems
+    named = typed_payload(raw)
+    if named is not None:
+        try:
+            info = await api.manager.types.find(named[0])
+            api.manager.types.shape(info).check(named[1], f"{at}/payload")
+        except UnknownType as error:
+            problems.append(Problem(f"{at}/type", error.detail))
+        except InvalidPayload as error:
+            problems += error.problems
+    return problems

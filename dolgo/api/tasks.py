@@ -1,0 +1,47 @@
+"""Tasks that exist: how they stand, and what can be done with them by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+from dolgo.api import asked, views
+from dolgo.api.asked import Header
+from dolgo.api.call import Answer, Call
+from dolgo.api.parts import Api
+from dolgo.task.types import FINAL, Status, Task
+
+LONGEST_PAUSE = 60  # seconds between two looks that a client is asked to keep
+
+
+async def get(api: Api, call: Call) -> Answer:
+    """How a task stands.
+
+    A task that failed is an answer like any other. With `wait` the answer is held back until the task has ended; together with
+    `If-None-Match` until it is another than the one the client has."""
+    timeout, headers = asked.wait(call)
+    view = views.full if call.query.get("view") == "full" else views.short
+    if timeout:
+        task = await call.while_there(api.manager.wait_until(call.name, timeout, _enough(call, view)))
+    else:
+        task = await api.manager.get(call.name)
+    body = view(task)
+    etag = views.etag(body)
+    headers = ((b"etag", etag), (b"cache-control", b"no-cache"), *headers, *await _retry_after(api, task))
+    return Answer(304, b"", headers) if asked.unless(call, etag) else Answer(200, body, headers)
+
+
+def _enough(call: Call, view: views.View) -> Callable[[Task], bool]:
+    if b"if-none-match" in call.headers:
+        return lambda task: not asked.unless(call, views.etag(view(task)))
+    return lambda task: task.status in FINAL
+
+
+async def _retry_after(api: Api, task: Task) -> tuple[Header, ...]:
+    """When to look again, while there is something to look for."""
+    if task.status in FINAL:
+        return ()
+    pause = 1
+    if task.status is Status.QUEUED and task.run_at > task.created_at:
+        pause = max(1, min(LONGEST_PAUSE, ceil(task.run_at - await api.manager.now())))
+    return ((b"retry-after", b"%d" % pause),)
