@@ -86,13 +86,14 @@ def show(results: Iterable[dict[str, Any]], seconds: float) -> None:
         files += 1
         lines += result["lines"]
         words.update(result["frequent"])
-    table = Table(show_header=False)
-    rows = {"files": files, "lines": lines, "words": words.total()}
-    for name, number in rows.items():
+    table = Table("counted", "number")
+    table.columns[1].justify = "right"
+    for name, number in {"files": files, "lines": lines, "words": words.total()}.items():
         table.add_row(name, f"{number:,}")
-    table.add_row("most frequent", ", ".join(f"{word} {number:,}" for word, number in words.most_common(SHOWN)))
-    table.add_row("seconds", f"{seconds:.1f}")
-    Console(soft_wrap=True).print(table)
+    table.add_row("seconds", f"{seconds:.1f}", end_section=True)
+    for word, number in words.most_common(SHOWN):
+        table.add_row(f"“{word}”", f"{number:,}")
+    Console().print(table)
 
 
 def give_up(reason: str) -> int:
