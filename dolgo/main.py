@@ -181,7 +181,8 @@ async def _drain(parts: Parts) -> None:
 
 def _server(parts: Parts) -> uvicorn.Server:
     limits = web.Limits(max_payload=parts.settings.max_payload, max_batch=parts.settings.max_batch)
-    app = web.create(parts.manager, parts.fleet, health=parts.health, limits=limits, version=__version__)
+    local = parts.settings.host in LOOPBACK
+    app = web.create(parts.manager, parts.fleet, health=parts.health, limits=limits, version=__version__, local=local)
     config = uvicorn.Config(
         app, http="httptools", loop="none", lifespan="off", log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=WEB_ENDS_WITHIN, ws="none",
