@@ -2,22 +2,108 @@
 
 from __future__ import annotations
 
-from dolgo.api import submit, tasks
-from dolgo.api.dispatch import App, Route
-from dolgo.api.parts import Api, Check, Health, Limits
-from dolgo.api.query import VIEW, WAIT
+from typing import Any
+
+import msgspec
+
+from dolgo.api import health as probes
+from dolgo.api import listing, pages, resources, submit, tasks
+from dolgo.api.dispatch import App
+from dolgo.api.parts import Api, Health, Limits
+from dolgo.api.query import LIST, VIEW, WAIT
+from dolgo.api.route import Header, Reply, Route
+from dolgo.api.schema import (
+    Accepted,
+    AcceptedBatch,
+    Batch,
+    Empty,
+    FullTask,
+    Healthy,
+    NewTask,
+    Queues,
+    ShortTask,
+    ShownQueue,
+    ShownType,
+    TaskPage,
+    Types,
+    Workers,
+)  # fmt: skip
+from dolgo.api.spec import spec
+from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotFound, QueueFull, UnknownType
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 
-__all__ = ["ROUTES", "Check", "Health", "Limits", "create"]
+__all__ = ["ROUTES", "Health", "Limits", "create"]
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "integer"}
+
+PREFER = Header("Prefer", _TEXT, "`wait=SECONDS`, as the parameter `wait`.")
+ONCE = Header("Idempotency-Key", {**_TEXT, "minLength": 1, "maxLength": 255}, "Sent twice within a day, the tasks are still one.")
+UNLESS = Header("If-None-Match", _TEXT, "An ETag: answer only if the task is shown otherwise now.")
+
+LOCATION = Header("Location", _TEXT, "Where the task is.")
+APPLIED = Header("Preference-Applied", _TEXT, "`wait=SECONDS`, if `Prefer` asked for it.")
+REPLAYED = Header("Idempotency-Replayed", {"const": "true"}, "These are the tasks that were submitted under this key before.")
+ETAG = Header("ETag", _TEXT, "The same for the same body.")
+AGAIN = Header("Retry-After", _NUMBER, "Seconds until it is worth asking again; only while the task has not ended.")
+LINK = Header("Link", _TEXT, "The next page, with `rel=next`.")
+
+SUBMIT = (UnknownType, InvalidPayload, IdempotencyKeyReused, QueueFull)
+CHANGE = (Conflict, QueueFull)
 
 ROUTES = (
-    Route("POST", "/tasks", submit.submit, (WAIT,)),
-    Route("POST", "/tasks/batch", submit.submit_batch),
-    Route("GET", "/tasks/{id}", tasks.get, (WAIT, VIEW)),
-)
+    Route(
+        "POST", "/tasks", submit.submit,
+        {
+            202: Reply("Stored.", Accepted, (LOCATION, APPLIED, REPLAYED)),
+            200: Reply("Stored, and ended within the time to wait.", ShortTask, (LOCATION, APPLIED, REPLAYED)),
+        },
+        query=(WAIT,), headers=(PREFER, ONCE), takes=NewTask, refuses=(*SUBMIT, NotFound),
+    ),
+    Route(
+        "POST", "/tasks/batch", submit.submit_batch,
+        {202: Reply("All of them are stored.", AcceptedBatch, (REPLAYED,))},
+        headers=(ONCE,), takes=Batch, refuses=SUBMIT,
+    ),
+    Route("GET", "/tasks", listing.list_tasks, {200: Reply("A page.", TaskPage, (LINK,))}, query=LIST),
+    Route(
+        "GET", "/tasks/{id}", tasks.get_task,
+        {
+            200: Reply("How it stands.", (ShortTask, FullTask), (ETAG, AGAIN, APPLIED)),
+            304: Reply("As the client has it already.", (), (ETAG, AGAIN, APPLIED)),
+        },
+        query=(WAIT, VIEW), headers=(PREFER, UNLESS),
+    ),
+    Route("DELETE", "/tasks/{id}", tasks.delete_task, {204: Reply("It is gone.")}, refuses=CHANGE),
+    Route(
+        "POST", "/tasks/{id}/cancel", tasks.cancel_task,
+        {
+            200: Reply("It is cancelled.", Accepted, (LOCATION,)),
+            202: Reply("It runs, and its worker was asked to stop it.", Accepted, (LOCATION,)),
+        },
+        takes=Empty, refuses=CHANGE,
+    ),
+    Route(
+        "POST", "/tasks/{id}/retry", tasks.retry_task,
+        {202: Reply("It will run again.", Accepted, (LOCATION,))},
+        takes=Empty, refuses=CHANGE,
+    ),
+    Route("GET", "/types", resources.list_types, {200: Reply("Every type.", Types)}),
+    Route("GET", "/types/{type}", resources.get_type, {200: Reply("The type.", ShownType)}),
+    Route("GET", "/queues", resources.list_queues, {200: Reply("Every queue.", Queues)}),
+    Route("GET", "/queues/{queue}", resources.get_queue, {200: Reply("The queue.", ShownQueue)}),
+    Route("GET", "/workers", resources.list_workers, {200: Reply("Every worker.", Workers)}),
+    Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(probes.NotReady,)),
+    Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(probes.NotReady,)),
+    Route("GET", "/healthz", probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(probes.NotReady,)),
+    Route("GET", "/openapi.json", pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
+    Route("GET", "/docs", pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
+)  # fmt: skip
 
 
 def create(manager: Manager, fleet: Fleet, *, health: Health, limits: Limits, version: str, local: bool = False) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
-    return App(Api(manager, fleet, health, limits, version), ROUTES, local=local)
+    described = spec(ROUTES, version)
+    api = Api(manager, fleet, health, limits, version, msgspec.json.encode(described), pages.render(described))
+    return App(api, ROUTES, local=local)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 
-from dolgo.api.call import Call
+from dolgo.api.call import Call, Header
 from dolgo.api.query import seconds
 from dolgo.errors import InvalidRequest, Problem
 from dolgo.task.manager import Once
@@ -16,8 +16,6 @@ LONG_BODY = 1 << 20  # bytes; hashing more takes longer than going to a thread a
 _PREFERENCE = re.compile(r'\s*([^\s=;,]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?[^,]*(?:,|$)')
 _KEY = re.compile(r'"([\x21-\x7e]{1,255})"|([\x21-\x7e]{1,255})')
 _TAGS = re.compile(rb'(?:W/)?("[^"]*")')
-
-Header = tuple[bytes, bytes]
 
 
 def wait(call: Call) -> tuple[float, tuple[Header, ...]]:

@@ -17,6 +17,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
+Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
 LOOK_AFTER = 0.05  # seconds an answer may take before somebody looks whether the client is still there: most need no such look
@@ -35,17 +36,18 @@ class Answer(Struct, frozen=True, gc=False):
 
     status: int
     body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
     media_type: bytes = JSON
 
 
 class Call:
     """A request: what its path names, its query, its headers, and its body on demand."""
 
-    __slots__ = ("_receive", "headers", "name", "path", "query")
+    __slots__ = ("_receive", "headers", "name", "path", "query", "query_string")
 
-    def __init__(self, *, path: str, name: str, query: Mapping[str, Any], headers: Headers, receive: Receive) -> None:
-        self.path = path
+    def __init__(self, scope: Scope, receive: Receive, *, name: str, query: Mapping[str, Any], headers: Headers) -> None:
+        self.path: str = scope["path"]
+        self.query_string: bytes = scope["query_string"]
         self.name = name  # the task, type or queue the path names; empty where it names none
         self.query = query  # parameters as their readers made them; one that was not sent is not in it
         self.headers = headers  # by lower-case name

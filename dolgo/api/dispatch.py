@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-
-from msgspec import Struct
+from collections.abc import Sequence
 
 from dolgo.api import guard, problem
 from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Scope, Send
 from dolgo.api.parts import Api
-from dolgo.api.query import Param, read_query
+from dolgo.api.query import read_query
+from dolgo.api.route import Route
 from dolgo.errors import MethodNotAllowed, NotFound, Refused
 
 log = logging.getLogger("dolgo.api")
 
-Handler = Callable[[Api, Call], Awaitable[Answer]]
-
 SHOWN = 200  # characters of a path that are repeated in an error
-
-
-class Route(Struct, frozen=True):
-    """One address and method, who answers it, and what the OpenAPI document says of it."""
-
-    method: str
-    path: str  # `{…}` stands for one part, which may be anything
-    handler: Handler
-    query: tuple[Param, ...] = ()
 
 
 class Place:
@@ -86,7 +74,7 @@ class App:
             refused = MethodNotAllowed(f"{scope['path'][:SHOWN]} takes {place.allow()}, not {method[:SHOWN]}.")
             return problem.refusal(refused, ((b"allow", place.allow().encode()),))
         query = read_query(route.query, scope["query_string"])
-        return await route.handler(self._api, Call(path=scope["path"], name=name, query=query, headers=headers, receive=receive))
+        return await route.handler(self._api, Call(scope, receive, name=name, query=query, headers=headers))
 
     def _find(self, path: str) -> tuple[Place, str]:
         """The place of a path, and the part of it that may be anything. Raises NotFound."""

@@ -42,7 +42,7 @@ def read_task(raw: bytes | Raw, at: str = "") -> Submission:
             raise refused(flaws)
     return Submission(
         type=task.type,
-        payload=bytes(task.payload),
+        payload=bytes(task.payload or b"{}"),
         queue=task.queue,
         priority=task.priority,
         run_at=None if task.run_at is None else task.run_at.timestamp(),

@@ -12,7 +12,9 @@ RESERVED = "dolgo."  # types of dolgo's own begin so; nobody submits them
 NAME_RULE = f"a name has letters, digits, `_`, `-` and `.`, at most {LONGEST_NAME}, and begins with a letter, a digit or `_`"
 TAG_RULE = f"a tag has 1 to {LONGEST_TAG} characters, none of them a control character"
 
-_NAME = re.compile(r"\w[\w.-]{0,99}")
+NAME_PATTERN = r"^\w[\w.-]{0,99}$"
+
+_NAME = re.compile(NAME_PATTERN.strip("^$"))
 _TAG = re.compile(r"[^\x00-\x1f\x7f]+")
 
 

@@ -1,14 +1,16 @@
-"""What the web is given: the rules' door, the workers, and what it must know of the process it runs in."""
+"""What the web is given: the door to the tasks, the workers, and what it must know of the process it runs in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
+
+OK = "ok"  # what a check says that passes
 
 
 class Limits(Struct, frozen=True):
@@ -18,25 +20,15 @@ class Limits(Struct, frozen=True):
     max_batch: int = 64 << 20  # of the body of a batch
 
 
-class Check(Struct, frozen=True):
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str = ""
-
-
 class Health(Protocol):
-    """How the process is."""
+    """How the process is: checks by name, each "ok" or a sentence that says why not."""
 
-    draining: bool  # it is about to end: no longer ready, but answering
-
-    def alive(self) -> Sequence[Check]:
+    def live(self) -> Mapping[str, str]:
         """Whether its loops turn; a restart would help if not. Costs nothing and asks no store."""
         ...
 
-    async def ready(self) -> Sequence[Check]:
-        """Whether it can take tasks: the store answers, types are announced."""
+    async def ready(self) -> Mapping[str, str]:
+        """Whether a task submitted now would be stored and claimed."""
         ...
 
 
@@ -48,3 +40,5 @@ class Api(Struct, frozen=True):
     health: Health
     limits: Limits
     version: str
+    document: bytes  # OpenAPI
+    page: bytes  # /docs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from dolgo.api.call import Answer
+from dolgo.api.call import Answer, Header
 from dolgo.errors import Problem, Refused
 
 MEDIA_TYPE = b"application/problem+json"
@@ -28,9 +30,10 @@ class ProblemDetails(Struct, frozen=True):
     detail: str
     error: str
     errors: list[WrongMember] | UnsetType = UNSET
+    checks: Mapping[str, str] | UnsetType = UNSET  # of a probe
 
 
-def refusal(error: Refused, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+def refusal(error: Refused, headers: tuple[Header, ...] = (), *, checks: Mapping[str, str] | UnsetType = UNSET) -> Answer:
     """The response for a refusal."""
     if error.retry_after is not None:
         headers = (*headers, (b"retry-after", b"%d" % error.retry_after))
@@ -59,5 +62,5 @@ def summary(problems: list[Problem]) -> str:
     return f"{place}{first.detail.rstrip('.')}{also}."
 
 
-def _answer(details: ProblemDetails, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+def _answer(details: ProblemDetails, headers: tuple[Header, ...] = ()) -> Answer:
     return Answer(details.status, msgspec.json.encode(details), headers, MEDIA_TYPE)

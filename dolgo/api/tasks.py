@@ -6,21 +6,22 @@ from collections.abc import Callable
 from math import ceil
 
 from dolgo.api import asked, views
-from dolgo.api.asked import Header
-from dolgo.api.call import Answer, Call
+from dolgo.api.call import Answer, Call, Header
+from dolgo.api.intake import read_empty
 from dolgo.api.parts import Api
 from dolgo.task.types import FINAL, Status, Task
 
 LONGEST_PAUSE = 60  # seconds between two looks that a client is asked to keep
+SMALL_BODY = 1 << 12  # bytes
 
 
-async def get(api: Api, call: Call) -> Answer:
+async def get_task(api: Api, call: Call) -> Answer:
     """How a task stands.
 
     A task that failed is an answer like any other. With `wait` the answer is held back until the task has ended; together with
     `If-None-Match` until it is another than the one the client has."""
     timeout, headers = asked.wait(call)
-    view = views.full if call.query.get("view") == "full" else views.short
+    view = views.named(call.query.get("view"))
     if timeout:
         task = await call.while_there(api.manager.wait_until(call.name, timeout, _enough(call, view)))
     else:
@@ -29,6 +30,28 @@ async def get(api: Api, call: Call) -> Answer:
     etag = views.etag(body)
     headers = ((b"etag", etag), (b"cache-control", b"no-cache"), *headers, *await _retry_after(api, task))
     return Answer(304, b"", headers) if asked.unless(call, etag) else Answer(200, body, headers)
+
+
+async def cancel_task(api: Api, call: Call) -> Answer:
+    """Cancel a task: at once where it waits, as soon as its worker hears of it where it runs.
+
+    Once answered, the task does not run again. Cancelling it again changes nothing."""
+    read_empty(await call.body(SMALL_BODY))
+    status = await api.manager.cancel(call.name)
+    return Answer(200 if status is Status.CANCELLED else 202, views.accepted(call.name, status), _location(call))
+
+
+async def retry_task(api: Api, call: Call) -> Answer:
+    """Run a failed or cancelled task again, under the same id."""
+    read_empty(await call.body(SMALL_BODY))
+    status = await api.manager.retry(call.name)
+    return Answer(202, views.accepted(call.name, status), _location(call))
+
+
+async def delete_task(api: Api, call: Call) -> Answer:
+    """Forget a task that has ended."""
+    await api.manager.delete(call.name)
+    return Answer(204)
 
 
 def _enough(call: Call, view: views.View) -> Callable[[Task], bool]:
@@ -45,3 +68,7 @@ async def _retry_after(api: Api, task: Task) -> tuple[Header, ...]:
     if task.status is Status.QUEUED and task.run_at > task.created_at:
         pause = max(1, min(LONGEST_PAUSE, ceil(task.run_at - await api.manager.now())))
     return ((b"retry-after", b"%d" % pause),)
+
+
+def _location(call: Call) -> tuple[Header, ...]:
+    return ((b"location", b"/tasks/" + call.name.encode()),)

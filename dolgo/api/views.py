@@ -49,11 +49,23 @@ def full(task: Task) -> bytes:
             run_at=moment(task.run_at),
             started_at=_moment(task.started_at),
             finished_at=_moment(task.finished_at),
+            expires_at=None,
             worker=task.worker,
+            progress=None,
             attempts=_attempts(task),
+            parents=[],
+            dependents=[],
+            submitted=[],
             tags=task.tags,
+            unique_key=None,
+            limit_key=None,
         )
     )
+
+
+def named(view: str | None) -> View:
+    """How to show a task when asked for this view."""
+    return full if view == "full" else short
 
 
 def etag(body: bytes) -> bytes:
