@@ -24,6 +24,7 @@ DOLGO = str(Path(sys.executable).with_name("dolgo"))
 STARTS_WITHIN = 30.0  # seconds, on a machine that is busy with other tests
 ENDS_WITHIN = 10.0  # seconds after SIGTERM, then it is killed
 LOOK_EVERY = 0.01  # seconds
+SHOWN = 8_000  # characters of a log; the file has the rest
 
 
 class Child(NamedTuple):
@@ -183,9 +184,9 @@ class Process:
             return log.read().decode(errors="replace")
 
     def show(self) -> None:
-        """Print the whole log: pytest shows it with a test that failed."""
+        """Print the end of the log: pytest shows it with a test that failed."""
         if self.log.exists():
-            said = self.log.read_text(errors="replace")
+            said = self.log.read_text(errors="replace")[-SHOWN:]
             sys.stderr.write(f"--- {self.log.name} of {' '.join(self.argv)}\n{said}")
 
 
