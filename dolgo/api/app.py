@@ -8,7 +8,9 @@ import msgspec
 
 from dolgo.api import health as probes
 from dolgo.api import listing, pages, resources, submit, tasks
+from dolgo.api.call import Answer
 from dolgo.api.dispatch import App
+from dolgo.api.docs import page
 from dolgo.api.parts import Api, Health, Limits
 from dolgo.api.query import LIST, VIEW, WAIT
 from dolgo.api.route import Header, Reply, Route
@@ -104,6 +106,6 @@ ROUTES = (
 
 def create(manager: Manager, fleet: Fleet, *, health: Health, limits: Limits, version: str, local: bool = False) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
-    described = spec(ROUTES, version)
-    api = Api(manager, fleet, health, limits, version, msgspec.json.encode(described), pages.render(described))
+    document = spec(ROUTES, version)
+    api = Api(manager, fleet, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document))
     return App(api, ROUTES, local=local)

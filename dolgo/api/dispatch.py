@@ -60,7 +60,7 @@ class App:
         except Refused as error:
             answer = problem.refusal(error)
         except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
+            log.exception("%s %r failed", scope["method"], scope["path"][:SHOWN])
             answer = problem.broken()
         await _send(answer, send, bodiless=scope["method"] == "HEAD")
 
@@ -81,15 +81,13 @@ class App:
         place: Place | None = self._root
         name = ""
         for part in path.split("/")[1:]:
-            assert place is not None
-            following = place.parts.get(part)
-            if following is None and part:
-                following, name = place.any, part
-            if following is None:
-                raise NotFound(f"There is nothing at {path[:SHOWN]}.")
-            place = following
-        assert place is not None
-        if not place.routes:
+            if place is None:
+                break
+            if part in place.parts:
+                place = place.parts[part]
+            else:
+                place, name = (place.any if part else None), part
+        if place is None or not place.routes or len(name) > SHOWN:
             raise NotFound(f"There is nothing at {path[:SHOWN]}.")
         return place, name
 

@@ -26,6 +26,7 @@ _batch = msgspec.json.Decoder(Batch).decode
 _empty = msgspec.json.Decoder(Empty).decode
 _anything = msgspec.json.Decoder().decode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
+_text = msgspec.json.Decoder(str).decode
 _items = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -56,7 +57,21 @@ def read_batch(body: bytes) -> list[Raw]:
     try:
         return _batch(body).tasks
     except REFUSALS as error:
-        raise refused(list(_walker(Batch).walk(_around(body), "")) or [Problem("", str(error))]) from None
+        raise refused(around_batch(body)[1] or [Problem("", str(error))]) from None
+
+
+def around_batch(body: bytes) -> tuple[list[Raw], list[Problem]]:
+    """The items of a batch as far as there are any, and what is wrong around them. Raises MalformedJson."""
+    items: list[Raw] = []
+    try:
+        members: Any = _members(body)
+        items = _items(members["tasks"])
+        value = {**dict.fromkeys(members), "tasks": [None] * len(items)}  # hollow: there may be many
+    except (msgspec.ValidationError, KeyError):
+        value = _parsed(body, "")  # no list of tasks, so nothing large
+    except REFUSALS as error:
+        raise _malformed(error, body, "") from None
+    return items, list(_walker(Batch).walk(value, ""))
 
 
 def read_empty(body: bytes) -> None:
@@ -70,10 +85,12 @@ def read_empty(body: bytes) -> None:
 
 def typed_payload(raw: bytes | Raw) -> tuple[str, bytes] | None:
     """Type and payload of a task that may be wrong elsewhere; None if it names no type."""
-    value = _anything(raw)
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or value["type"].startswith(RESERVED):
+    try:
+        members = _members(raw)
+        type = _text(members["type"])
+    except (KeyError, *REFUSALS):
         return None
-    return value["type"], msgspec.json.encode(value.get("payload", {}))
+    return None if type.startswith(RESERVED) else (type, bytes(members.get("payload", b"{}")))
 
 
 def refused(problems: list[Problem]) -> InvalidRequest:
@@ -110,24 +127,6 @@ def _moment(value: Any) -> float | None:
 @functools.cache
 def _walker(struct: type[Struct]) -> Walker:
     return Walker(describe(struct))
-
-
-def _around(body: bytes) -> Any:
-    """A batch with nothing in place of its items: they may be many."""
-    try:
-        members = _members(body)
-        return {name: _hollow(value) if name == "tasks" else None for name, value in members.items()}
-    except msgspec.ValidationError:
-        return _parsed(body, "")
-    except REFUSALS as error:
-        raise _malformed(error, body, "") from None
-
-
-def _hollow(raw: Raw) -> Any:
-    try:
-        return [None] * len(_items(raw))
-    except msgspec.ValidationError:  # no array, so not many
-        return _parsed(raw, "/tasks")
 
 
 def _parsed(raw: bytes | Raw, at: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from dolgo.api.call import Answer
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 
@@ -40,5 +41,5 @@ class Api(Struct, frozen=True):
     health: Health
     limits: Limits
     version: str
-    document: bytes  # OpenAPI
-    page: bytes  # /docs
+    openapi: Answer
+    docs: Answer

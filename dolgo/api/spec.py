@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -45,10 +44,9 @@ Json = dict[str, Any]
 def spec(routes: Sequence[Route], version: str) -> Json:
     """The document as plain data."""
     schemas, components = _schemas(routes)
-    paths = {
-        path: {route.method.lower(): _operation(route, schemas) for route in at}
-        for path, at in groupby(sorted(routes, key=lambda route: route.path), key=lambda route: route.path)
-    }
+    paths: Json = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": OPENAPI,
         "jsonSchemaDialect": DIALECT,

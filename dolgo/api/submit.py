@@ -9,11 +9,12 @@ from msgspec import Raw
 
 from dolgo.api import asked
 from dolgo.api.call import Answer, Call
-from dolgo.api.intake import read_batch, read_task, refused, typed_payload
+from dolgo.api.intake import around_batch, read_batch, read_task, refused, typed_payload
 from dolgo.api.parts import Api
 from dolgo.api.problem import MOST
 from dolgo.api.views import accepted, short
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, UnknownType
+from dolgo.task.types import FINAL
 
 ENVELOPE = 1 << 16  # bytes that everything of a task but its payload may take, spelled as widely as JSON allows
 READ_AT_ONCE = 1 << 17  # bytes of a batch that are read before others get a turn of the loop
@@ -40,7 +41,9 @@ async def submit(api: Api, call: Call) -> Answer:
         answer = await api.manager.submit((submission,), once=once)
     ((id, status),) = answer.tasks
     headers = ((b"location", b"/tasks/" + id.encode()), *headers, *((REPLAYED,) if answer.replayed else ()))
-    return Answer(202, accepted(id, status), headers) if task is None else Answer(200, short(task), headers)
+    if task is not None and task.status in FINAL:
+        return Answer(200, short(task), headers)
+    return Answer(202, accepted(id, status), headers)
 
 
 async def submit_batch(api: Api, call: Call) -> Answer:
@@ -49,11 +52,10 @@ async def submit_batch(api: Api, call: Call) -> Answer:
     What is wrong is named for every task, with pointers such as `/tasks/17/payload/url`."""
     body = await call.body(api.limits.max_batch)
     once = await asked.once(call, body)
-    items = read_batch(body)
     try:
-        submissions = [read_task(item, at) async for at, item in _in_turns(items)]
-    except InvalidRequest:
-        raise await _all_wrong_in_batch(api, items) from None
+        submissions = [read_task(item, at) async for at, item in _in_turns(read_batch(body))]
+    except InvalidRequest as error:
+        raise await _all_wrong_in_batch(api, body) or error from None
     answer = await api.manager.submit(submissions, batch=True, once=once)
     tasks = b",".join([accepted(id, status) for id, status in answer.tasks])
     return Answer(202, b'{"tasks":[%b]}' % tasks, (REPLAYED,) if answer.replayed else ())
@@ -74,13 +76,14 @@ async def _all_wrong(api: Api, body: bytes) -> InvalidRequest:
     return refused(await _problems(api, body, ""))
 
 
-async def _all_wrong_in_batch(api: Api, items: Sequence[Raw]) -> InvalidRequest:
-    problems: list[Problem] = []
+async def _all_wrong_in_batch(api: Api, body: bytes) -> InvalidRequest | None:
+    """None if a member was sent twice, once wrong: only the decoder sees both."""
+    items, problems = around_batch(body)
     async for at, item in _in_turns(items):
         problems += await _problems(api, item, at)
         if len(problems) > MOST:
             break
-    return refused(problems)
+    return refused(problems) if problems else None
 
 
 async def _problems(api: Api, raw: bytes | Raw, at: str) -> list[Problem]:

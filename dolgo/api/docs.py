@@ -1,0 +1,148 @@
+"""The OpenAPI document as a page for people: one file, no scripts or styles from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from dolgo.api.call import Answer
+
+SERVER = "http://127.0.0.1:8080"  # in curl lines; the page puts in where it came from
+FILES = ("docs.css", "docs.js", "docs.html")
+NOTHING_ELSE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+Json = dict[str, Any]
+
+
+def page(document: Json) -> Answer:
+    """The page, and headers that keep a browser from loading or running anything else for it."""
+    style, script, frame = (files(__package__).joinpath("static", name).read_text("utf-8") for name in FILES)
+    html = Template(frame).substitute(
+        version=escape(document["info"]["version"]),
+        style=style,
+        script=script,
+        intro=_text(document["info"]["description"]),
+        index="\n".join(f'<li><a href="#{id}">{_name(method, path)}</a></li>' for id, method, path, _ in _operations(document)),
+        operations="\n".join(_article(document, *operation) for operation in _operations(document)),
+        problems="\n".join(_problem(slug, example) for slug, example in document["components"]["examples"].items()),
+    )
+    policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; {NOTHING_ELSE}"
+    return Answer(200, html.encode(), ((b"content-security-policy", policy.encode()),), b"text/html; charset=utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _operations(document: Json) -> Iterator[tuple[str, str, str, Json]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield operation["operationId"], method.upper(), path, operation
+
+
+def _article(document: Json, id: str, method: str, path: str, operation: Json) -> str:
+    parts = [f'<article id="{id}"><h2>{_name(method, path)}</h2>', _text(operation["summary"])]
+    parts.append(_text(operation.get("description", "")))
+    parts += [_copyable(line) for line in _curl(method, path, operation)]
+    rows = [(p["name"], _kind(p["schema"]), p["in"], p.get("description", "")) for p in operation["parameters"]]
+    parts.append(_table("Parameters", ("name", "kind", "in", ""), rows))
+    parts.append(_members(document, operation))
+    parts += [_reply(status, reply) for status, reply in operation["responses"].items()]
+    return "\n".join(filter(None, parts)) + "</article>"
+
+
+def _curl(method: str, path: str, operation: Json) -> Iterator[str]:
+    url = SERVER + re.sub(r"{(\w+)}", lambda found: found[1].upper(), path)
+    examples = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("examples")
+    flag = "" if method == "GET" else f"-X {method} "
+    if not examples:
+        yield f"curl {flag}{url}"
+    for example in (examples or {}).values():
+        yield f"curl {url} -d {shlex.quote(json.dumps(example['value']))}"
+
+
+def _members(document: Json, operation: Json) -> str:
+    """The members of the body, each on a line."""
+    schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    if schema is None:
+        return ""
+    schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    required = schema["required"]
+    rows = [
+        (name, _kind(member), "required" if name in required else "", member.get("description", ""))
+        for name, member in schema["properties"].items()
+    ]
+    return _table("Body", ("member", "kind", "", ""), rows)
+
+
+def _reply(status: str, reply: Json) -> str:
+    parts = [f"<h3><code>{status}</code> {_inline(reply['description'])}</h3>"]
+    for media_type, content in reply.get("content", {}).items():
+        for name, example in content.get("examples", {}).items():
+            if media_type == "application/problem+json":
+                parts.append(f'<a href="#{name}">{escape(name)}</a>')
+            else:
+                parts.append(f"{escape(name)}:<pre><code>{_json(example['value'])}</code></pre>")
+    return "\n".join(parts)
+
+
+def _problem(slug: str, example: Json) -> str:
+    value = example["value"]
+    title = f'<h3 id="{slug}"><code>{value["status"]}</code> {escape(slug)}</h3>'
+    return f"{title}{_text(example['summary'])}<pre><code>{_json(value)}</code></pre>"
+
+
+def _kind(schema: Json) -> str:
+    """A schema in a few words."""
+    if "anyOf" in schema:
+        return " or ".join(_kind(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    kind = schema.get("format") or schema.get("type", "any JSON")
+    low = schema.get("minimum", schema.get("minLength", schema.get("minItems")))
+    high = schema.get("maximum", schema.get("maxLength", schema.get("maxItems")))
+    if kind == "array":
+        kind = f"array of {_kind(schema['items'])}"
+    return f"{kind}, {int(low or 0):,} to {int(high):,}" if high is not None else str(kind)
+
+
+def _table(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [f"<tr><td><code>{escape(name)}</code></td>{_cells(rest)}</tr>" for name, *rest in rows]
+    if not lines:
+        return ""
+    return f"<h3>{title}</h3><table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{''.join(lines)}</table>"
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return "".join(f"<td>{_inline(text)}</td>" for text in texts)
+
+
+def _name(method: str, path: str) -> str:
+    return f'<code><span class="method">{method}</span>{escape(path)}</code>'
+
+
+def _copyable(line: str) -> str:
+    return f'<div class="copy"><pre><code>{escape(line)}</code></pre></div>'
+
+
+def _json(value: Any) -> str:
+    return escape(json.dumps(value, indent=2))
+
+
+def _text(text: str) -> str:
+    return "".join(f"<p>{_inline(part)}</p>" for part in text.split("\n\n") if part)
+
+
+def _inline(text: str) -> str:
+    """Words in backquotes are code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text, quote=False))
