@@ -1,0 +1,91 @@
+"""`python -m bench`: floor and dolgo side by side, a table at the end, and bench/latest.json."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import drain, idle, load, machine, report, submit, wait, waiting
+from bench.errors import Invalid
+from bench.figures import Figure, beside
+from bench.scale import FULL, IDLE_SLOTS, QUICK, SLOTS, Scale
+from bench.service import OPTIONS, folder
+
+LATEST = Path(__file__).with_name("latest.json")
+LOADS = {"submit": submit.measure, "wait": wait.measure, "drain": drain.measure}
+PARTS = (*LOADS, "idle", "waiting")
+
+Say = Callable[[str], None]
+
+
+def main() -> int:
+    """Measure, print, write; the exit code."""
+    options = _options().parse_args()
+    parts = options.only or PARTS
+    scale = QUICK if options.quick else FULL
+    talk = Console(stderr=True, highlight=False)
+    try:
+        lanes = measure(scale, parts, lambda step: talk.print(f"[dim]{step} …"))
+    except Invalid as error:
+        talk.print(f"[red]The run is invalid:[/] {error}.")
+        return 1
+    facts = {**machine.facts(), **settings(scale)}
+    report.show(lanes, facts, Console(width=None if sys.stdout.isatty() else 150))
+    report.write(options.out, lanes, facts)
+    talk.print(f"[dim]written to {options.out}")
+    return 0
+
+
+def measure(scale: Scale, parts: tuple[str, ...], say: Say) -> report.Lanes:
+    """Every part that is wanted: first on an empty store, then beside many tasks that wait."""
+    empty: list[Figure] = []
+    for name in [name for name in LOADS if name in parts]:
+        say(name)
+        with folder() as place:
+            empty += LOADS[name](scale, place, floor=True)
+    if "idle" in parts:
+        say("idle")
+        with folder() as place:
+            empty += idle.measure(scale, place)
+    lanes = {"nothing waits": empty}
+    if "waiting" in parts:
+        lanes[f"{scale.waiting:,} tasks wait"] = _waiting(scale, parts, empty, say)
+    return lanes
+
+
+def _waiting(scale: Scale, parts: tuple[str, ...], empty: list[Figure], say: Say) -> list[Figure]:
+    with folder() as place:
+        say(f"submitting {scale.waiting:,} tasks")
+        filled = waiting.fill(scale, place)
+        full: list[Figure] = []
+        for name in [name for name in LOADS if name in parts]:
+            say(f"{name} beside them")
+            full += LOADS[name](scale, place, floor=False)
+    return filled + beside(full, empty)
+
+
+def settings(scale: Scale) -> dict[str, object]:
+    """What was run, and how."""
+    return {
+        "load": load.generator(),
+        "server": shlex.join(["dolgo", "serve", "--slots", f"0|{SLOTS}|{IDLE_SLOTS}", *OPTIONS[2:], "--tasks", "bench/types"]),
+        "store": "sqlite, synchronous=FULL, temporary folder",
+        "scale": {name: getattr(scale, name) for name in scale.__struct_fields__},
+    }
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure dolgo beside the floors it stands on.")
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes: whether it works, not how fast")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part alone; repeatable")
+    parser.add_argument("--out", type=Path, default=LATEST, help="default: bench/latest.json")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
