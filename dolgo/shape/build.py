@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, Union
 
 import msgspec
 
-from dolgo.shape.describe import CONSTRAINTS, Description, Node
+from dolgo.shape.describe import CONSTRAINTS, Description, Node, warm
 
 SCALARS: Mapping[str, Any] = {
     "any": Any,
@@ -86,13 +87,14 @@ def build(description: Description) -> Any:
 
 
 def _members(definition: Node) -> list[tuple[str, Node]]:
-    """Each field with the name it has in Python: made up, because JSON names may be anything."""
-    named = definition["kind"] == "typeddict"
+    """Each field with the name it has in Python: a made up one where JSON names may be anything."""
+    named = definition["kind"] in ("dataclass", "typeddict")
     return [(field["name"] if named else f"f{i}", field) for i, field in enumerate(definition.get("fields", ()))]
 
 
 def _bare_class(name: str, definition: Node) -> Any:
     """The class with `Any` for its members' types."""
+    warm(*(field["name"] for field in definition.get("fields", ())), definition.get("tag_field"))
     match definition["kind"]:
         case "enum":
             make: Any = enum.Enum  # Any: a type checker wants to read the names of what is made here
@@ -102,6 +104,8 @@ def _bare_class(name: str, definition: Node) -> Any:
         case "typeddict":
             make = TypedDict
             cls = make(name, {field["name"]: Any if field["required"] else NotRequired[Any] for field in definition["fields"]})
+        case "dataclass":
+            cls = dataclasses.make_dataclass(name, _specs(definition), frozen=definition["frozen"], kw_only=True)
         case _:
             cls = _struct(name, definition)
     cls.__doc__ = definition["doc"] or None
@@ -117,17 +121,20 @@ def _namedtuple(name: str, definition: Node) -> Any:
     return cls
 
 
+def _specs(definition: Node) -> list[Any]:
+    """Fields as struct and dataclass are made of them; a default is there only to say that the member need not be."""
+    return [(member, Any) if field["required"] else (member, Any, msgspec.UNSET) for member, field in _members(definition)]
+
+
 def _struct(name: str, definition: Node) -> Any:
-    """Also for dataclasses, which answer the same as a struct that lets unknown members pass."""
-    members = _members(definition)
     return msgspec.defstruct(
         name,
-        [(member, Any) if field["required"] else (member, Any, msgspec.UNSET) for member, field in members],
-        rename={member: field["name"] for member, field in members},
-        forbid_unknown_fields=definition.get("forbid", False),
-        tag=definition.get("tag"),
-        tag_field=definition.get("tag_field"),
-        array_like=definition.get("array", False),
+        _specs(definition),
+        rename={member: field["name"] for member, field in _members(definition)},
+        forbid_unknown_fields=definition["forbid"],
+        tag=definition["tag"],
+        tag_field=definition["tag_field"],
+        array_like=definition["array"],
         frozen=definition["frozen"],
         kw_only=True,  # required members may follow optional ones
     )

@@ -40,7 +40,11 @@ class Shape:
 
     def schema(self) -> dict[str, Any]:
         """The type as JSON Schema 2020-12, for people and tools."""
-        return {"$schema": DIALECT, **msgspec.json.schema(self.type)}
+        made = msgspec.json.schema(self.type)
+        for definition in made.get("$defs", {}).values():
+            if not definition.get("prefixItems", True):
+                del definition["prefixItems"]  # of an array without members; the dialect wants at least one here
+        return {"$schema": DIALECT, **made}
 
     @cached_property
     def _walker(self) -> Walker:

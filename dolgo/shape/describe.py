@@ -10,7 +10,6 @@ import copy
 import enum
 import inspect
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, get_type_hints
@@ -67,18 +66,29 @@ class Fresh:
         return copy.deepcopy(self.value)
 
 
+def warm(*names: str | int | None) -> None:
+    """Make msgspec 0.22 find these names: it compares those of dataclasses, typed dictionaries and tag fields with the UTF-8 form
+    that a non-ASCII string keeps inside, and does not make that form if nobody has yet. Encoding the string does."""
+    for name in names:
+        msgspec.json.encode(name)
+
+
 def describe(tp: Any) -> Description:
     """The type as plain data that `build` turns back into one that takes exactly the same JSON.
 
     Raises `BadTaskType` with the member and the reason for a type whose answers cannot be had elsewhere."""
+    describer = _Describer()
     try:
+        # Not mi.type_info, which makes a decoder first: for what `_refuse_crash` refuses that would end the process.
+        translator: Any = mi._Translator
+        root = describer.node(translator((tp,)).translate(tp), ())
         msgspec.json.Decoder(tp)
-        info = mi.type_info(tp)
+    except BadTaskType:
+        raise
     except Exception as error:  # annotations may be any expression, so evaluating them may raise anything
         path, reason = _blame(tp, error)
         raise _refusal(path, reason) from error
-    describer = _Describer()
-    return {"root": describer.node(info, ()), "defs": describer.defs}
+    return {"root": root, "defs": describer.defs}
 
 
 def _refusal(path: tuple[str, ...], reason: str) -> BadTaskType:
@@ -110,7 +120,7 @@ class _Describer:
         if isinstance(info, mi.Metadata):
             return self._noted(info, path)
         if kind in SCALARS:
-            return {"kind": SCALARS[kind], **_constraints(info, path)}
+            return {"kind": SCALARS[kind], **_constraints(info)}
         if isinstance(info, mi.CollectionType):
             return self._list(info, path)
         match info:
@@ -120,9 +130,11 @@ class _Describer:
                 return {"kind": "tuple", "items": [self.node(item, (*path, str(i))) for i, item in enumerate(info.item_types)]}
             case mi.DictType():
                 keys, values = self.node(info.key_type, (*path, "keys")), self.node(info.value_type, (*path, "values"))
-                return {"kind": "dict", "keys": keys, "values": values, **_constraints(info, path)}
+                return {"kind": "dict", "keys": keys, "values": values, **_constraints(info)}
             case mi.UnionType():
-                return {"kind": "union", "of": [self.node(option, path) for option in info.types]}
+                options = [self.node(option, path) for option in info.types]
+                _refuse_crash(options, path)
+                return {"kind": "union", "of": options}
             case mi.EnumType():
                 return self._ref(info.cls, path, lambda: _enum(info.cls, path))
             case mi.StructType() | mi.DataclassType() | mi.TypedDictType() | mi.NamedTupleType():
@@ -140,7 +152,7 @@ class _Describer:
         kind, items = LISTS[type(info)], self.node(info.item_type, (*path, "items"))
         if kind in ("set", "frozenset") and not self._hashable(items):
             raise _refusal(path, "a set can hold only what can be hashed, such as frozen classes and tuples")
-        return {"kind": kind, "items": items, **_constraints(info, path)}
+        return {"kind": kind, "items": items, **_constraints(info)}
 
     def _ref(self, cls: Any, path: tuple[str, ...], define: Any) -> Node:
         if cls not in self._names:
@@ -159,6 +171,7 @@ class _Describer:
     def _members(self, info: Any, path: tuple[str, ...]) -> Node:
         cls = getattr(info.cls, "__origin__", info.cls)
         _refuse_hooks(cls, path)
+        warm(*(field.encode_name for field in info.fields), getattr(info, "tag_field", None))
         definition: Node = {"kind": _CLASSES[type(info)], "doc": _doc(cls)}
         if isinstance(info, mi.StructType):
             definition |= {
@@ -168,11 +181,15 @@ class _Describer:
                 "array": info.array_like,
             }
         definition["frozen"] = _frozen(cls, info)
-        definition["fields"] = [self._field(field, path) for field in _ordered(cls, info)]
+        is_struct = isinstance(info, mi.StructType)
+        definition["fields"] = [self._field(field, path, by_struct=is_struct) for field in _ordered(cls, info)]
         return definition
 
-    def _field(self, field: mi.Field, path: tuple[str, ...]) -> Node:
-        node = {"name": field.encode_name, "type": self.node(field.type, (*path, field.name)), "required": field.required}
+    def _field(self, field: mi.Field, path: tuple[str, ...], *, by_struct: bool) -> Node:
+        path = (*path, field.name)
+        node = {"name": field.encode_name, "type": self.node(field.type, path), "required": field.required}
+        if not by_struct and node["type"] == {"kind": "raw"}:
+            raise _refusal(path, "msgspec decodes Raw only in a Struct")
         default = _default(field)
         return node if default is None else {**node, "default": default[0]}
 
@@ -221,12 +238,8 @@ def _doc(cls: Any) -> str:
     return "" if made or doc == "An enumeration." else doc
 
 
-def _constraints(info: mi.Type, path: tuple[str, ...]) -> Node:
-    found = {name: value for name in CONSTRAINTS if (value := getattr(info, name, None)) is not None}
-    for name, value in found.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise _refusal(path, f"`{name}` must be a finite number")
-    return found
+def _constraints(info: mi.Type) -> Node:
+    return {name: value for name in CONSTRAINTS if (value := getattr(info, name, None)) is not None}
 
 
 def _plain(value: Any) -> Any:
@@ -272,6 +285,15 @@ def _refuse_hooks(cls: Any, path: tuple[str, ...]) -> None:
             raise _refusal(path, f"`{cls.__name__}.{hook}` could refuse a payload, but runs only where the class is")
     if any(field.validator is not None for field in getattr(cls, "__attrs_attrs__", ())):
         raise _refusal(path, f"`{cls.__name__}` has validators, which run only where the class is")
+
+
+def _refuse_crash(options: list[Node], path: tuple[str, ...]) -> None:
+    """Two unions that msgspec 0.22 takes, and then reads one option's limits as pointers to another's types."""
+    kinds = {option["kind"] for option in options}
+    if any("pattern" in option for option in options) and kinds & {"list", "set", "frozenset", "vartuple", "dict"}:
+        raise _refusal(path, "msgspec crashes on a union of a str with a pattern and a list, set or dict")
+    if "tuple" in kinds and any(limit in option for option in options for limit in CONSTRAINTS if limit not in ("pattern", "tz")):
+        raise _refusal(path, "msgspec crashes on a union of a tuple of fixed length and anything with a limit")
 
 
 def _enum(cls: type[enum.Enum], path: tuple[str, ...]) -> Node:
