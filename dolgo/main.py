@@ -184,7 +184,7 @@ def _server(parts: Parts) -> uvicorn.Server:
     local = parts.settings.host in LOOPBACK
     app = web.create(parts.manager, parts.fleet, health=parts.health, limits=limits, version=__version__, local=local)
     config = uvicorn.Config(
-        app, http="httptools", loop="none", lifespan="off", log_config=None, access_log=False, server_header=False,
+        app, http="httptools", loop="none", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=WEB_ENDS_WITHIN, ws="none",
     )  # fmt: skip
     return _Server(config)

@@ -38,6 +38,7 @@ class Claimed(Struct, frozen=True):
 
     leases: list[Lease]
     next_at: float | None
+    seen: int = 0  # rings of `Store.work` that this answer accounts for
 
 
 class Renewed(Struct, frozen=True):
@@ -140,10 +141,11 @@ class Store(ABC):
         Looks at a bounded number of rows a call, so a page may be short while `after` is set."""
 
     @abstractmethod
-    async def claim(self, claim: Claim) -> Claimed:
+    async def claim(self, claim: Claim, *, seen: int | None = None, wait: float = 0.0) -> Claimed:
         """`queued` → `in_progress`: the due tasks of smallest (rank, id) among the lines the claim fits.
 
-        Two claims never get the same task. Attempt + 1, fresh token, lease from now."""
+        Two claims never get the same task. Attempt + 1, fresh token, lease from now. With `seen` it waits until `work` has rung
+        more often than that, or `wait` seconds have passed: a store may then claim in the very commit that brings the work."""
 
     @abstractmethod
     async def renew(self, worker: str, tokens: Mapping[str, str], lease: float) -> Renewed:

@@ -7,7 +7,7 @@ operations, a thread takes them, and the answers of one commit come back to the 
 from __future__ import annotations
 
 import asyncio
-import threading
+import queue
 from collections import deque
 from typing import Any
 
@@ -39,15 +39,18 @@ class Batcher:
         self._urgent: deque[Operation] = deque()
         self._ordinary: deque[Operation] = deque()
         self._taken: list[Operation] = []
-        self._filled = threading.Event()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # half the price of an Event
+        self._asleep = False  # the writer waits at the bell, or is about to
         self._waiting = 0
         self._patience = patience
         self._most_waiting = most_waiting
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def add(self, verb: str, argument: Any, *, weight: int = 1, urgent: bool = False) -> asyncio.Future[Any]:
-        """The future of the operation's answer. Renewals are `urgent`: they go first and are never refused."""
+    def add(self, verb: str, argument: Any, *, weight: int = 1, urgent: bool = False, wake: bool = True) -> asyncio.Future[Any]:
+        """The future of the operation's answer. Renewals are `urgent`: they go first and are never refused.
+
+        Without `wake` an idle writer sleeps on, so that what is added next goes into the same batch."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._closed:
             future.set_exception(StoreUnavailable("The store is closed."))
@@ -57,16 +60,22 @@ class Batcher:
             operation = Operation(verb, argument, weight, future, self._loop.time())
             self._waiting += weight
             (self._urgent if urgent else self._ordinary).append(operation)
-            if not self._filled.is_set():
-                self._filled.set()
+            if wake:
+                self.wake()
             if self._watch is None:
                 self._watch = self._loop.call_later(1.0, self._look_for_late)
         return future
 
+    def wake(self) -> None:
+        """Let the writer take what has gathered."""
+        if self._asleep:
+            self._asleep = False
+            self._bell.put(None)
+
     def close(self) -> None:
         """No more operations; `take` hands out what is left and then None."""
         self._closed = True
-        self._filled.set()
+        self._bell.put(None)
         if self._watch is not None:
             self._watch.cancel()
 
@@ -75,9 +84,10 @@ class Batcher:
         while not self._urgent and not self._ordinary:
             if self._closed:
                 return None
-            self._filled.clear()
+            self._asleep = True
             if not self._urgent and not self._ordinary and not self._closed:
-                self._filled.wait()
+                self._bell.get()
+            self._asleep = False
         batch: list[Operation] = []
         weight = 0
         for line in (self._urgent, self._ordinary):

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from os import getpid
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -52,6 +52,13 @@ class Held(Struct):
     until: float  # monotonic: not to be trusted past it
 
 
+class Wanted(NamedTuple):
+    """What to claim, and whether it is ahead of a free slot."""
+
+    claim: Claim
+    ahead: bool
+
+
 class Worker:
     """One worker of a process. `start`, and `drain` or `stop` in the end."""
 
@@ -75,6 +82,9 @@ class Worker:
         self._turned_at = time.monotonic()
         self._claim_failed = False
         self._claim_in_doubt = False  # a claim may have been made whose answer never came
+        self._backlog = True  # there may be more to claim at once
+        self._seen = 0  # rings of the work bell that the last claim accounts for
+        self._next_at: float | None = None  # when more becomes claimable
         self._wants_room = True  # the claim loop has something to do as soon as an attempt ends
         self._crew = Crew(setup=options.setup, environ=options.environ, ended=self._ended, hello=self._greeted)
 
@@ -143,25 +153,32 @@ class Worker:
 
     async def _claim_on(self) -> None:
         while self._state == "running":
-            rung = self._manager.work.count
-            self._turned_at = sent_at = time.monotonic()
+            seen = self._manager.work.count
             wanted = self._wanted()
-            if not wanted:
-                await self._manager.work.wait(rung, self._options.lease)
-                continue
-            try:
-                answers = await asyncio.gather(*[self._manager.claim(claim) for claim, _ in wanted])
-            except Refused as error:
-                await self._not_claimed(error)
-                continue
-            self._claim_failed = False
-            for (_, ahead), answer in zip(wanted, answers, strict=True):
-                self._take(answer.leases, sent_at, ahead=ahead)
-            if all(len(answer.leases) < claim.limit for (claim, _), answer in zip(wanted, answers, strict=True)):
-                await self._rest(rung, answers[0].next_at)
+            if not wanted or (wanted[0].ahead and not self._backlog):
+                await self._manager.work.wait(seen, self._options.lease)
+                self._turned_at = time.monotonic()
+            elif self._backlog:
+                await self._claim_all(wanted)
+            else:
+                await self._claim_all(wanted, seen=self._seen, wait=await self._patience())
 
-    def _wanted(self) -> list[tuple[Claim, bool]]:
-        """What to claim now: for the free slots any type, and ahead of them types measured as short. Both go into one commit."""
+    async def _claim_all(self, wanted: list[Wanted], *, seen: int | None = None, wait: float = 0.0) -> None:
+        """Make these claims in one commit and hand on what they bring; with `seen`, once there may be something to claim."""
+        try:
+            answers = await asyncio.gather(*[self._manager.claim(claim, seen=seen, wait=wait) for claim, _ in wanted])
+        except Refused as error:
+            await self._not_claimed(error)
+            return
+        self._turned_at = time.monotonic()
+        self._claim_failed = False
+        for (_, ahead), answer in zip(wanted, answers, strict=True):
+            self._take(answer.leases, ahead=ahead)
+        self._backlog = any(len(answer.leases) == claim.limit for (claim, _), answer in zip(wanted, answers, strict=True))
+        self._seen, self._next_at = answers[0].seen, answers[0].next_at
+
+    def _wanted(self) -> list[Wanted]:
+        """What to claim now: for the free slots any type, and ahead of them types measured as short."""
         if not self._crew.ready or self._unsettled > MOST_UNSETTLED:
             return []
         types = frozenset(self._types)
@@ -172,32 +189,32 @@ class Worker:
         short = self._ahead.short(types - self._crew.blocking)
         more = 0 if self._crew.singles_busy else self._ahead.more(max(0, -free), short)
         self._wants_room = free <= 0 or types != self._types.keys()
-        claims = [(self._claim(types, free), False), (self._claim(short, more), True)]
-        return [(claim, ahead) for claim, ahead in claims if claim.types and claim.limit > 0]
+        claims = [Wanted(self._claim(types, free), False), Wanted(self._claim(short, more), True)]
+        return [wanted for wanted in claims if wanted.claim.types and wanted.claim.limit > 0]
 
     def _claim(self, types: frozenset[str], limit: int) -> Claim:
         return Claim(self.id, limit, self._options.lease, types, self._options.queues, frozenset(self._avoid))
 
-    def _take(self, leases: Sequence[Lease], sent_at: float, *, ahead: bool) -> None:
+    def _take(self, leases: Sequence[Lease], *, ahead: bool) -> None:
+        until = time.monotonic() + self._options.lease
         for lease in leases:
-            self._held[lease.id] = Held(lease, sent_at + self._options.lease)
+            self._held[lease.id] = Held(lease, until)
         self._running += len(leases)
         if self._state != "running":
             self._ended([(lease, link.Report(0, link.Kind.UNSTARTED)) for lease in leases])
         elif leases:
             self._crew.run(leases, ahead=ahead)
 
-    async def _rest(self, rung: int, next_at: float | None) -> None:
-        """Sleep until something may be claimable: a ring, a delay that ends, or now and then to be sure."""
-        timeout = self._options.lease
-        if next_at is not None:
-            timeout = min(timeout, max(0.0, next_at - await self._manager.now()))
-        await self._manager.work.wait(rung, timeout)
+    async def _patience(self) -> float:
+        """Seconds until something becomes claimable by time alone; now and then it looks without a reason, to be sure."""
+        if self._next_at is None:
+            return self._options.lease
+        return min(self._options.lease, max(0.0, self._next_at - await self._manager.now()))
 
     async def _not_claimed(self, error: Refused) -> None:
         if not self._claim_failed:
             log.error("Tasks cannot be claimed: %s", error)
-        self._claim_failed = self._claim_in_doubt = True
+        self._claim_failed = self._claim_in_doubt = self._backlog = True
         await asyncio.sleep(BACKOFF[-1] / 2)
 
     # -- settling

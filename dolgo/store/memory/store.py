@@ -80,8 +80,10 @@ class MemoryStore(Store):
         rows = [self._rows.get(id) for id in ids]
         return [row.task if row else None for row in rows]
 
-    async def claim(self, claim: Claim) -> Claimed:
-        now = self._clock()
+    async def claim(self, claim: Claim, *, seen: int | None = None, wait: float = 0.0) -> Claimed:
+        if seen is not None:
+            await self.work.wait(seen, wait)
+        seen, now = self.work.count, self._clock()
         self._let_due_in(now)
         heads = [(head, line) for line in self._fitting(claim) if (head := line.claimable.first())]
         heapify(heads)  # two heads differ by their ids, so lines are never compared
@@ -95,7 +97,7 @@ class MemoryStore(Store):
                 heappop(heads)
         self._ring()
         later = self._later.first()
-        return Claimed(leases, later[0] if later else None)
+        return Claimed(leases, later[0] if later else None, seen)
 
     async def renew(self, worker: str, tokens: Mapping[str, str], lease: float) -> Renewed:
         until = self._clock() + lease

@@ -8,10 +8,14 @@ import sqlite3
 import time
 from collections.abc import Collection, Mapping, Sequence
 
+from msgspec.structs import replace
+
+from dolgo.errors import StoreUnavailable
 from dolgo.store.base import Claim, Claimed, Clock, EventPage, Page, Renewed, Store, Submitted
 from dolgo.store.batch import Batcher
 from dolgo.store.sqlite import reads
 from dolgo.store.sqlite.database import connect, prepare
+from dolgo.store.sqlite.parked import Parked
 from dolgo.store.sqlite.sql import Row
 from dolgo.store.sqlite.tail import Tail
 from dolgo.store.sqlite.threads import Checkpointer, Reader
@@ -21,6 +25,7 @@ from dolgo.task.types import NewTask, Put, Query, QueueCounts, Record, Settlemen
 
 log = logging.getLogger("dolgo.store")
 
+AT_HAND = 8  # tasks read on the loop itself: some 10 µs each, where the way to a thread and back takes 100 µs
 LOOK = 0.02  # seconds between two looks for other processes' commits; a look takes some microseconds
 
 
@@ -45,6 +50,7 @@ class SqliteStore(Store):
         self._watched = connect(self._path)
         self._seen = self._data_version()
         self._tail = Tail(self._newest())
+        self._parked = Parked(self.work, self._add_claim)
         self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
         self._opened = True
 
@@ -71,7 +77,11 @@ class SqliteStore(Store):
             self.log.ring()
             self._checkpointer.ask()
         if work:
-            self.work.ring()
+            self._ring_work()
+
+    def _ring_work(self) -> None:
+        self.work.ring()
+        self._parked.go()
 
     def _look(self) -> None:
         """Notice commits of other processes: SQLite changes `data_version`, and then the log tells."""
@@ -81,7 +91,7 @@ class SqliteStore(Store):
                 self._seen = version
                 if self._tail.moved_on(self._newest()):
                     self.log.ring()
-                    self.work.ring()
+                    self._ring_work()
         except sqlite3.Error as error:
             log.warning("Cannot look for other processes' commits: %s", error)
         self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
@@ -97,12 +107,20 @@ class SqliteStore(Store):
     # -- verbs that write
 
     async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = ()) -> Submitted:
-        answer: Submitted = await self._batcher.add("submit", (tasks, puts), weight=len(tasks))
+        future = self._batcher.add("submit", (tasks, puts), weight=len(tasks), wake=False)
+        self._parked.go(rings=1)  # in the same commit, which will ring once for what it brings
+        self._batcher.wake()
+        answer: Submitted = await future
         return answer
 
-    async def claim(self, claim: Claim) -> Claimed:
-        answer: Claimed = await self._batcher.add("claim", claim, weight=claim.limit)
-        return answer
+    async def claim(self, claim: Claim, *, seen: int | None = None, wait: float = 0.0) -> Claimed:
+        if seen is not None and seen == self.work.count:
+            return await self._parked.claim(claim, wait)
+        seen = self.work.count
+        return replace(await self._add_claim(claim), seen=seen)
+
+    def _add_claim(self, claim: Claim) -> asyncio.Future[Claimed]:
+        return self._batcher.add("claim", claim, weight=claim.limit)
 
     async def renew(self, worker: str, tokens: Mapping[str, str], lease: float) -> Renewed:
         answer: Renewed = await self._batcher.add("renew", (worker, dict(tokens), lease), urgent=True)
@@ -150,8 +168,16 @@ class SqliteStore(Store):
     # -- verbs that read
 
     async def get(self, ids: Sequence[str]) -> Sequence[Task | None]:
+        if len(ids) <= AT_HAND:
+            return self._read(ids)
         answer: Sequence[Task | None] = await self._points.do(lambda connection: reads.get(connection, ids))
         return answer
+
+    def _read(self, ids: Sequence[str]) -> Sequence[Task | None]:
+        try:
+            return reads.get(self._watched, ids)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"The store cannot be read: {error}.") from error
 
     async def asked(self, worker: str) -> Sequence[str]:
         answer: Sequence[str] = await self._points.do(lambda connection: reads.asked(connection, worker))
