@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 
 from dolgo.errors import StoreUnavailable
-from dolgo.store.base import Store
+from dolgo.store.base import EventPage, Store
 from dolgo.task.types import FINAL, Event
 
 log = logging.getLogger("dolgo.notify")
@@ -72,13 +72,12 @@ class Notify:
     async def watch(self, id: str) -> Watch:
         """A watch on a task: every event committed from now on reaches it. End it with `unwatch`."""
         watch = Watch()
-        if self._closed:
-            watch.tell(None)
         self._watches[id].add(watch)
-        if self._follower is None or self._follower.done():
-            self._after = await self._store.head()
-            if self._follower is None or self._follower.done():
-                self._follower = asyncio.create_task(self._follow(), name="notify")
+        try:
+            await self._have_followed()
+        except BaseException:
+            self.unwatch(id, watch)
+            raise
         return watch
 
     @property
@@ -86,9 +85,11 @@ class Notify:
         return self._closed
 
     def unwatch(self, id: str, watch: Watch) -> None:
-        self._watches[id].discard(watch)
-        if not self._watches[id]:
-            del self._watches[id]
+        """Nothing reaches the watch any more. Calling it twice is harmless."""
+        watches = self._watches.get(id, set())
+        watches.discard(watch)
+        if not watches:
+            self._watches.pop(id, None)
 
     def close(self) -> None:
         """Wake everybody: waits answer as things stand. Later watches are woken at once."""
@@ -96,6 +97,19 @@ class Notify:
         self._tell_all()
         if self._follower is not None:
             self._follower.cancel()
+
+    async def _have_followed(self) -> None:
+        """Start the follower unless it is at work, from where the log ends now."""
+        if self._closed:
+            self._tell_all()
+        elif self._follower is None or self._follower.done():
+            self._start(await self._store.head())
+
+    def _start(self, head: int) -> None:
+        """Unless another watch has done so meanwhile: from another place, and nothing after that must be skipped."""
+        if not self._closed and (self._follower is None or self._follower.done()):
+            self._after = head
+            self._follower = asyncio.create_task(self._follow(), name="notify")
 
     async def _follow(self) -> None:
         while self._watches:
@@ -106,14 +120,22 @@ class Notify:
                 log.warning("The event log cannot be read: %s", error)
                 await asyncio.sleep(PAUSE)
                 continue
-            if page.reset:
+            except Exception:  # who knows whether it will pass: those who wait look for themselves meanwhile
+                log.exception("The event log cannot be read.")
                 self._tell_all()
-            for event in page.events:
-                for watch in self._watches.get(event.id, ()):
-                    watch.tell(event)
-            self._after = page.next
+                await asyncio.sleep(PAUSE)
+                continue
+            self._pass_on(page)
             if not page.events:
                 await self._store.log.wait(rung)
+
+    def _pass_on(self, page: EventPage) -> None:
+        self._after = page.next
+        if page.reset:
+            self._tell_all()
+        for event in page.events:
+            for watch in self._watches.get(event.id, ()):
+                watch.tell(event)
 
     def _tell_all(self) -> None:
         for watches in self._watches.values():
