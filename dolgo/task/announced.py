@@ -26,9 +26,10 @@ class Announced:
 
     def __init__(self, store: Store, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._monotonic = monotonic
-        self._read_at = float("-inf")
-        self._records: dict[str, Record] = {}
+        self.monotonic = monotonic
+        self._read_at = float("-inf")  # monotonic, of the last answer of the store
+        self._looks = 0  # under way
+        self._versions: dict[str, tuple[float, int]] = {}  # by key: when first seen, and how often written
         self._newest: dict[str, TypeInfo] = {}
         self._shapes: dict[str, Shape] = {}  # by hash; made when first needed
 
@@ -40,12 +41,15 @@ class Announced:
     async def keep(self, wanted: Set[tuple[str, str]]) -> None:
         """Keep these announcements, (name, hash), for a day from now: they are still needed, with or without a worker."""
         keys = {f"{PREFIX}{name}/{hash}" for name, hash in wanted}
-        records = await self._store.records(PREFIX)
-        await self._store.put([Put(record.key, record.value, None, KEPT) for record in records if record.key in keys])
+        for record in await self._store.records(PREFIX):
+            if record.key in keys:  # under its version: a worker may be writing a newer description of the same type
+                await self._store.put([Put(record.key, record.value, record.version, KEPT)])
 
-    async def find(self, name: str) -> TypeInfo:
-        """The type of this name. Raises UnknownType with a near miss."""
-        if self._monotonic() - self._read_at > FRESH:
+    async def find(self, name: str, *, since: float = float("-inf")) -> TypeInfo:
+        """The type of this name. Raises UnknownType with a near miss, if a look begun after `since` (monotonic) found none."""
+        known = name in self._newest
+        late = self.monotonic() - self._read_at > FRESH
+        if (late and not (known and self._looks)) or (not known and self._read_at < since):
             await self.read()
         info = self._newest.get(name)
         if info is None:
@@ -66,15 +70,24 @@ class Announced:
 
     async def read(self) -> None:
         """Take over what the store has now."""
-        self._read_at = self._monotonic()
-        records = {record.key: record for record in await self._store.records(PREFIX)}
-        if {key: record.first_at for key, record in records.items()} == {k: r.first_at for k, r in self._records.items()}:
+        asked_at = self.monotonic()
+        self._looks += 1
+        try:
+            records = await self._store.records(PREFIX)
+        finally:
+            self._looks -= 1
+        if asked_at < self._read_at:  # a look that began later has answered sooner
             return
-        self._records = records
-        self._newest = {}
-        for record in sorted(records.values(), key=lambda record: record.first_at):
-            info = _decode(record.value)
-            self._newest[info.name] = info
+        self._read_at = asked_at
+        versions = {record.key: (record.first_at, record.version) for record in records}
+        if versions != self._versions:
+            self._versions = versions
+            self._newest = self._by_name(records)
+
+    def _by_name(self, records: Iterable[Record]) -> dict[str, TypeInfo]:
+        """For each name the announcement that was first seen last."""
+        infos = [_decode(record.value) for record in sorted(records, key=lambda record: record.first_at)]
+        return {info.name: info for info in infos}
 
     def _unknown(self, name: str) -> str:
         if not self._newest:
