@@ -25,9 +25,12 @@ async def announce(manager: Manager, setup: Setup, environ: Mapping[str, str]) -
     child = await Child.spawn(
         "loop", setup, on_hello=greeting.set_result, on_reports=lambda _: None, on_exit=gone, environ={**os.environ, **environ}
     )
-    hello = await greeting
-    child.stop()
-    await child.closed()
+    try:
+        hello = await greeting
+        child.stop()
+        await child.closed()
+    finally:
+        child.kill()  # if the wait was given up
     if isinstance(hello, Refused):
         raise BadTaskType(hello.reason)
     for broken in hello.broken:

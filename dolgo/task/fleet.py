@@ -66,4 +66,18 @@ def birth(pid: int) -> float | None:
 
 def is_gone(info: WorkerInfo, host: str) -> bool:
     """True if the worker's process certainly is no more: it ran on this system, and its pid is free or another process's."""
-    return bool(host) and info.boot == host and birth(info.pid) != info.birth
+    if not host or info.boot != host:
+        return False
+    born = birth(info.pid)
+    return born != info.birth and not (born is None and _hidden(info.pid))
+
+
+def _hidden(pid: int) -> bool:
+    """True if there is a process that /proc does not show to this user (mount option `hidepid`)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
