@@ -20,7 +20,7 @@ from dolgo.task.types import FINAL, Status
 
 log = logging.getLogger("dolgo.upkeep")
 
-DRIFT = 5.0  # seconds by which the store's time may leave the monotonic clock between two passes
+DRIFT = 5.0  # seconds by which the store's time may leave the monotonic clock between two passes, or a third of a lease
 AT_ONCE = 1_000  # tasks or events a write touches, so that it never holds the writer for long
 ROUNDS = 500  # such writes in a row, before the next pass
 UNFINISHED = [status for status in Status if status not in FINAL]
@@ -38,14 +38,25 @@ class Keeping(Struct, frozen=True):
 class Upkeep:
     """Runs the duties until it is stopped."""
 
-    def __init__(self, store: Store, fleet: Fleet, announced: Announced, *, keeping: Keeping, host: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        announced: Announced,
+        *,
+        keeping: Keeping,
+        host: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._announced = announced
         self._keeping = keeping
         self._host = host
-        self._last: tuple[float, float] | None = None  # the store's time and ours at the last pass
-        self._quiet_until = 0.0  # monotonic: nothing is reclaimed before, because the clock jumped
+        self._monotonic = monotonic
+        self._drift: float | None = None  # the store's time less the monotonic clock at the last pass
+        self._longest = keeping.lease  # seconds: the longest lease of the workers heard of at the last pass
+        self._quiet_until = float("-inf")  # monotonic: nothing is reclaimed before, because the clock jumped
         self._tasks: list[asyncio.Task[None]] = []
         self.duties: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
             ("reclaim", 1.0, self.reclaim),  # attempts of dead workers run again
@@ -70,6 +81,8 @@ class Upkeep:
                 await duty()
             except Refused as error:
                 log.warning("Upkeep (%s) waits for the store: %s", name, error)
+            except Exception:  # a duty that is not done any more would be missed much later than a traceback
+                log.exception("Upkeep (%s) failed; it is tried again.", name)
             await asyncio.sleep(interval)
 
     # -- duties
@@ -111,12 +124,14 @@ class Upkeep:
         """True for one lease after the store's time and the monotonic clock drifted apart: no lease can be judged till then.
 
         A clock set back leaves leases that would end too late; they are shortened to what they can be at most."""
-        now, monotonic = await self._store.now(), time.monotonic()
-        last, self._last = self._last, (now, monotonic)
-        if last is not None and abs((now - last[0]) - (monotonic - last[1])) > DRIFT:
-            jump = (now - last[0]) - (monotonic - last[1])
-            log.warning("The clock jumped by %.0f s: nothing is reclaimed for one lease.", jump)
-            self._quiet_until = monotonic + self._keeping.lease
+        lease = max([self._keeping.lease, *(worker.info.lease for worker in seen)])
+        longest, self._longest = max(lease, self._longest), lease  # a clock set forward hides the records of the living
+        monotonic = self._monotonic()
+        drift = await self._store.now() - monotonic
+        last, self._drift = self._drift, drift
+        if last is not None and abs(drift - last) > min(DRIFT, self._keeping.lease / 3):
+            log.warning("The clock jumped by %.1f s: nothing is reclaimed for %g s.", drift - last, longest)
+            self._quiet_until = monotonic + longest
         if last is None or monotonic < self._quiet_until:
-            await self._store.clamp(max([self._keeping.lease, *(worker.info.lease for worker in seen)]))
+            await self._store.clamp(longest)
         return monotonic < self._quiet_until
