@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotFound, Problem, TooLarge, UnknownType
-from dolgo.runner.link import Report
+from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotFound, Problem, Refused, TooLarge, UnknownType
 from dolgo.store.base import Bell, Claim, Claimed, Page, Renewed, Store
 from dolgo.task.announced import Announced
 from dolgo.task.ids import Ids
 from dolgo.task.notify import Notify
 from dolgo.task.types import FINAL, Lease, NewTask, Put, Query, QueueCounts, Settlement, Status, Task, TypeInfo
-from dolgo.task.verdict import Loss, given_back, verdict
+from dolgo.task.verdict import Ended, given_back, unwritable, verdict
+
+log = logging.getLogger("dolgo.manager")
 
 KEY_KEPT = 86_400.0  # seconds an Idempotency-Key is remembered
 CHECKED_AT_ONCE = 200  # payloads of a batch checked before others get a turn of the loop
@@ -92,21 +94,30 @@ class Manager:
         try:
             accepted = await self._store_new([task], once)
             if accepted.replayed:
-                return accepted, await self.wait(accepted.tasks[0][0], timeout)
+                return accepted, await self._replayed(accepted.tasks[0][0], timeout)
             await watch.ended(timeout)
         finally:
             self._notify.unwatch(task.id, watch)
         (found,) = await self._store.get([task.id])
         return accepted, found if found is not None and found.status in FINAL else None
 
+    async def _replayed(self, id: str, timeout: float) -> Task | None:
+        """The task of an earlier request, if it is or becomes final in time. A key outlives its task, if that is deleted."""
+        try:
+            task = await self.wait(id, timeout)
+        except NotFound:
+            return None
+        return task if task.status in FINAL else None
+
     async def _checked(self, submissions: Sequence[Submission], batch: bool) -> list[NewTask]:
         tasks, problems, first = [], list[Problem](), None
+        since = self.types.monotonic()
         for place, submission in enumerate(submissions):
             if place % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
                 await asyncio.sleep(0)
             at = f"/tasks/{place}" if batch else ""
             try:
-                tasks.append(await self._new(submission, at))
+                tasks.append(await self._new(submission, at, since))
             except (UnknownType, InvalidPayload, TooLarge) as error:
                 first = first or error
                 problems.extend(error.problems)
@@ -114,10 +125,10 @@ class Manager:
             raise type(first)(first.detail, problems)
         return tasks
 
-    async def _new(self, submission: Submission, at: str) -> NewTask:
+    async def _new(self, submission: Submission, at: str, since: float) -> NewTask:
         """The task with its type's defaults, its payload checked."""
         try:
-            info = await self.types.find(submission.type)
+            info = await self.types.find(submission.type, since=since)
         except UnknownType as error:
             raise UnknownType(error.detail, [Problem(f"{at}/type", error.detail)]) from None
         if len(submission.payload) > self._rules.max_payload:
@@ -229,8 +240,8 @@ class Manager:
         """Rings when something may have become claimable."""
         return self._store.work
 
-    async def claim(self, claim: Claim) -> Claimed:
-        return await self._store.claim(claim)
+    async def claim(self, claim: Claim, *, seen: int | None = None, wait: float = 0.0) -> Claimed:
+        return await self._store.claim(claim, seen=seen, wait=wait)
 
     async def now(self) -> float:
         return await self._store.now()
@@ -241,9 +252,18 @@ class Manager:
     async def asked(self, worker: str) -> Sequence[str]:
         return await self._store.asked(worker)
 
-    async def settle(self, ended: Sequence[tuple[Lease, Report | Loss]]) -> Sequence[bool]:
-        """Decide what becomes of each attempt and write it; whether each took."""
-        return await self._store.settle([verdict(lease, end, max_losses=self._rules.max_losses) for lease, end in ended])
+    async def settle(self, ended: Sequence[Ended]) -> Sequence[bool]:
+        """Decide what becomes of each attempt and write it; whether each took. What the store refuses to keep fails alone."""
+        try:
+            return await self._store.settle([verdict(lease, end, max_losses=self._rules.max_losses) for lease, end in ended])
+        except Refused:
+            raise
+        except Exception as error:
+            if len(ended) > 1:
+                return [(await self.settle([one]))[0] for one in ended]
+            lease = ended[0][0]
+            log.exception("How attempt %d of task %s ended cannot be stored.", lease.attempt, lease.id)
+            return await self._store.settle([unwritable(lease, f"{type(error).__name__}: {error}")])
 
     async def give_back(self, leases: Sequence[Lease], *, started: bool) -> Sequence[bool]:
         settlements: list[Settlement] = [given_back(lease, started=started) for lease in leases]

@@ -15,10 +15,22 @@ class Loss(Struct, frozen=True):
     alone: bool  # no other attempt had begun in it, so this one is to blame
 
 
-def verdict(lease: Lease, end: Report | Loss, *, max_losses: int) -> Settlement:
+class Interrupted(Struct, frozen=True):
+    """The worker stopped the attempt because it was not sure of the lease any more; nobody asked for a cancel."""
+
+
+End = Report | Loss | Interrupted
+Ended = tuple[Lease, End]
+
+UNSTARTED = Report(0, Kind.UNSTARTED)  # the end of an attempt that no child has begun
+
+
+def verdict(lease: Lease, end: End, *, max_losses: int) -> Settlement:
     """The settlement for how a child said, or showed by dying, that an attempt ended."""
     if isinstance(end, Loss):
         return _lost(lease, end, max_losses)
+    if isinstance(end, Interrupted):
+        return given_back(lease, started=True)
     match end.kind:
         case Kind.DONE:
             return Settlement(lease, Status.DONE, Outcome.DONE, end.result, None, 0.0, lease.failures, lease.losses)
@@ -37,10 +49,17 @@ def given_back(lease: Lease, *, started: bool) -> Settlement:
                       suspect=lease.suspect, started=started)  # fmt: skip
 
 
+def unwritable(lease: Lease, reason: str) -> Settlement:
+    """For an end that the store refuses to keep, whatever is tried: better failed with the reason than never ended."""
+    error = Error(ErrorCode.HANDLER_ERROR, _clean(f"How it ended cannot be stored: {reason}"), attempt=lease.attempt)
+    return Settlement(lease, Status.FAILED, Outcome.FAILED, None, error, 0.0, lease.failures + 1, lease.losses)
+
+
 def _failed(lease: Lease, end: Report) -> Settlement:
     fault = end.error
     assert fault is not None  # a report of this kind has one
-    error = Error(fault.code, fault.message, fault.type, fault.traceback, lease.attempt)
+    type, traceback = fault.type and _clean(fault.type), fault.traceback and _clean(fault.traceback)
+    error = Error(fault.code, _clean(fault.message), type, traceback, lease.attempt)
     return Settlement(lease, Status.FAILED, Outcome.FAILED, None, error, 0.0, lease.failures + 1, lease.losses)
 
 
@@ -54,3 +73,8 @@ def _lost(lease: Lease, loss: Loss, max_losses: int) -> Settlement:
     message = f"Its process died {losses} times while it ran alone; the last one {loss.how}."
     error = Error(ErrorCode.WORKER_LOST, message, attempt=lease.attempt)
     return Settlement(lease, Status.FAILED, Outcome.LOST, None, error, 0.0, lease.failures, losses)
+
+
+def _clean(text: str) -> str:
+    """The text without NUL, which no store need keep; a handler can write it into its exception."""
+    return text.replace("\0", "\\0")
