@@ -7,19 +7,19 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from dolgo import __version__
 from dolgo.api import app as web
-from dolgo.errors import BadSetting, StartError
+from dolgo.api.dispatch import App
+from dolgo.api.server import Server, listen
+from dolgo.errors import BadSetting
 from dolgo.logs import configure
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
@@ -39,7 +39,6 @@ from dolgo.task.worker import Worker
 log = logging.getLogger("dolgo")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-WEB_ENDS_WITHIN = 5  # seconds the last answers may take once the drain is over
 
 
 def serve(settings: Settings) -> int:
@@ -145,19 +144,17 @@ async def _until_signal(settings: Settings, run: Callable[[Settings, Stop], Coro
 
 
 async def _serve(settings: Settings, stop: Stop) -> int:
-    with _listening(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port) as listener:
         async with _running(settings, stop) as parts:
-            server = _server(parts)
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            server = Server(_app(parts), listener)
             try:
-                await _started(server, serving)
+                await server.start()
                 host, port = listener.getsockname()[:2]
                 _say(f"dolgo {__version__} ready on http://{_bracketed(host)}:{port}")
                 await stop.asked.wait()
                 await _drain(parts)
             finally:
-                server.should_exit = True
-                await serving
+                await server.stop()
     return 0
 
 
@@ -179,40 +176,11 @@ async def _drain(parts: Parts) -> None:
         await parts.worker.drain()
 
 
-def _server(parts: Parts) -> uvicorn.Server:
-    limits = web.Limits(max_payload=parts.settings.max_payload, max_batch=parts.settings.max_batch)
-    local = parts.settings.host in LOOPBACK
-    app = web.create(parts.manager, parts.fleet, health=parts.health, limits=limits, version=__version__, local=local)
-    config = uvicorn.Config(
-        app, http="httptools", loop="none", lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=WEB_ENDS_WITHIN, ws="none",
-    )  # fmt: skip
-    return _Server(config)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without hands on the signals: they are ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
-async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
-    while not server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if serving.done():
-        await serving
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens, or a StartError that says why not."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StartError(f"Cannot listen on {host}:{port}: {reason}. Give another --port, or 0 for a free one.") from error
+def _app(parts: Parts) -> App:
+    settings = parts.settings
+    limits = web.Limits(max_payload=settings.max_payload, max_batch=settings.max_batch)
+    local = settings.host in LOOPBACK
+    return web.create(parts.manager, parts.fleet, health=parts.health, limits=limits, version=__version__, local=local)
 
 
 def _refuse_open_door(settings: Settings) -> None:
@@ -228,7 +196,8 @@ def _bracketed(host: str) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 async def _reload(worker: Worker, settings: Settings) -> None:
