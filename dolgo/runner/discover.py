@@ -65,6 +65,8 @@ class _Loader:
 
     def path(self, path: str) -> None:
         place = Path(path)
+        if not path.strip():
+            raise BadSetting("tasks: the path is empty")
         if place.is_dir():
             self.folder(place)
         elif place.is_file() and place.suffix == ".py":

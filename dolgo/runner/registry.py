@@ -54,7 +54,7 @@ class TaskType:
         """Raises `BadTaskType` when the handler's parameters cannot be described as JSON."""
         self.options = mark.options
         self.name = mark.options.name
-        self.file = inspect.getsourcefile(inspect.unwrap(mark.handler)) or "?"
+        self.file = _file(mark.handler)
         signature = _signature(mark)
         self.is_async = signature.is_async
         self.description = inspect.cleandoc(mark.handler.__doc__ or "")
@@ -126,17 +126,16 @@ def task(handler: Any = None, /, **options: Any) -> Any:
 class Task:
     """Base of task types written as classes: annotated fields are the payload, `run` is the handler.
 
-    Options stand in the class header. A class without `run` is a base for others and no task type."""
+    Options stand in the class header; a class hands them on to those made from it, except its name. A class without `run` is a
+    base for others and no task type."""
 
     __dolgo_header__: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__()
-        cls.__dolgo_header__ = options
-        if hasattr(cls, "run"):
-            _mark(cls, options)
-        else:
-            _options(cls, options)
+        inherited = {name: value for name, value in cls.__dolgo_header__.items() if name != "name"}
+        cls.__dolgo_header__ = {}
+        _mark(cls, {**inherited, **options})
 
     def __init__(self, **fields: Any) -> None:
         for name, value in bind(type(self), fields).items():
@@ -153,18 +152,28 @@ def mark_of(thing: Any) -> Mark | None:
 
 
 def _mark(handler: Any, options: Mapping[str, Any]) -> Any:
-    if not callable(handler):
-        raise BadTaskType(f"@task is for functions and Task classes, not for {handler!r}; options go by name: @task(queue=…)")
-    if isinstance(handler, type) and not issubclass(handler, Task):
-        raise BadTaskType(f"class `{handler.__name__}` is no task type: let it inherit from dolgo.Task")
     if isinstance(handler, type):
-        options = {**vars(handler)["__dolgo_header__"], **options}
-    setattr(handler, MARK, Mark(handler, _options(handler, options)))
+        return _mark_class(handler, options)
+    if not inspect.isfunction(handler):
+        raise BadTaskType(f"@task is for functions and Task classes, not for {handler!r}; options go by name: @task(queue=…)")
+    scope = handler.__qualname__.rpartition(".")[0]
+    if scope and not scope.endswith("<locals>"):
+        raise BadTaskType(f"`{handler.__qualname__}` is in a class: a task type is a function by itself, or a class with `run`")
+    setattr(handler, MARK, Mark(handler, _options(handler.__name__, options)))
     return handler
 
 
-def _options(handler: Any, given: Mapping[str, Any]) -> Options:
-    own = _snake(handler.__name__) if isinstance(handler, type) else getattr(handler, "__name__", "?")
+def _mark_class(cls: type[Any], options: Mapping[str, Any]) -> Any:
+    if not issubclass(cls, Task):
+        raise BadTaskType(f"class `{cls.__name__}` is no task type: let it inherit from dolgo.Task")
+    cls.__dolgo_header__ = {**cls.__dolgo_header__, **options}
+    made = _options(_snake(cls.__name__), cls.__dolgo_header__)
+    if hasattr(cls, "run"):
+        setattr(cls, MARK, Mark(cls, made))
+    return cls
+
+
+def _options(own: str, given: Mapping[str, Any]) -> Options:
     unknown = sorted(set(given) - set(OPTIONS))
     if unknown:
         raise BadTaskType(f"task type `{own}` has no option `{unknown[0]}`; there are: {', '.join(OPTIONS)}")
@@ -190,6 +199,13 @@ def _check_options(options: Options) -> None:
 def _snake(name: str) -> str:
     """`LongTask` → `long_task`, `HTTPRequest` → `http_request`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _file(handler: Callable[..., Any]) -> str:
+    try:
+        return inspect.getfile(inspect.unwrap(handler))
+    except (TypeError, OSError):  # written at a prompt
+        return f"module {handler.__module__}"
 
 
 def _signature(mark: Mark) -> Signature:

@@ -14,6 +14,8 @@ from dolgo import shape
 from dolgo.errors import BadTaskType
 
 CONTEXT = "ctx"  # a parameter of this name is given the context
+FIELDS = "__dolgo_fields__"  # where a class keeps its fields once they have been looked at
+FIELD = type(msgspec.field(name="name"))
 MISSING: Any = inspect.Parameter.empty
 Fields = dict[str, tuple[Any, Any]]  # name → (annotation, default or MISSING)
 
@@ -36,18 +38,20 @@ def of_function(function: Callable[..., Any], *, name: str, extra: bool) -> Sign
     known = [p for p in parameters if p.name != CONTEXT and p.kind is not p.VAR_KEYWORD]
     for parameter in known:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
-            raise BadTaskType(f"parameter `{parameter}`: members of a payload have names, so it must take a name")
+            raise BadTaskType(f"parameter `{parameter.name}`: members of a payload have names, so it must take a name")
     if rest and rest[0].annotation not in (MISSING, Any, "Any", "typing.Any", object, "object"):
-        raise BadTaskType(f"parameter `{rest[0]}`: further members may be anything, so annotate it with Any")
+        raise BadTaskType(f"parameter `{rest[0].name}`: further members may be anything, so annotate it with Any")
     space = getattr(inspect.unwrap(function), "__globals__", {})
     fields = {p.name: (_evaluate(p.name, p.annotation, space), p.default) for p in known}
     takes_context = len(known) + len(rest) < len(parameters)
+    payload = _struct(name, fields, forbid=not (extra or rest))
+    members = payload.__struct_encode_fields__
     return Signature(
-        payload=_struct(name, fields, forbid=not (extra or rest)),
+        payload=payload,
         result=_result(function, space),
         is_async=_is_async(function),
         call=_with_context(function) if takes_context else lambda ctx, arguments: function(**arguments),
-        taken=frozenset([*fields, CONTEXT] if takes_context else fields),
+        taken=frozenset([*members, CONTEXT] if takes_context else members),
         takes_rest=bool(rest),
     )
 
@@ -63,13 +67,21 @@ def of_class(cls: type[Any], *, name: str, extra: bool) -> Signature:
         result=_result(run, inspect.unwrap(run).__globals__),
         is_async=_is_async(run),
         call=_method(cls, run),
-        taken=frozenset(fields),
+        taken=frozenset(),
         takes_rest=False,
     )
 
 
 def fields_of(cls: type[Any]) -> Fields:
     """The annotated fields of a class and its bases, with their defaults."""
+    known: Fields | None = vars(cls).get(FIELDS)
+    if known is None:
+        known = _look_for_fields(cls)
+        setattr(cls, FIELDS, known)
+    return known
+
+
+def _look_for_fields(cls: type[Any]) -> Fields:
     fields: Fields = {}
     for base in reversed(cls.__mro__):
         space = getattr(inspect.getmodule(base), "__dict__", {})
@@ -86,11 +98,10 @@ def bind(cls: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in fields:
             raise TypeError(f"{cls.__name__} has no field `{name}`")
-    values = {}
+    values = dict(given)
     for name, (_, default) in fields.items():
-        if name not in given and default is MISSING:
-            raise TypeError(f"{cls.__name__} needs its field `{name}`")
-        values[name] = given[name] if name in given else _fresh(default)
+        if name not in values:
+            values[name] = _fresh(cls, name, default)
     return values
 
 
@@ -114,7 +125,14 @@ def _safe(default: Any) -> Any:
     return msgspec.field(default_factory=shape.Fresh(default)) if _is_mutable(default) else default
 
 
-def _fresh(default: Any) -> Any:
+def _fresh(cls: type[Any], name: str, default: Any) -> Any:
+    """The value of a field that was not given."""
+    if isinstance(default, FIELD):
+        if default.default_factory is not msgspec.NODEFAULT:
+            return default.default_factory()
+        default = default.default
+    if default is MISSING or default is msgspec.NODEFAULT:
+        raise TypeError(f"{cls.__name__} needs its field `{name}`")
     return shape.Fresh(default)() if _is_mutable(default) else default
 
 
@@ -156,7 +174,7 @@ def _method(cls: type[Any], run: Callable[..., Any]) -> Callable[[Any, dict[str,
     parameters = list(inspect.signature(run).parameters.values())[1:]
     for parameter in parameters:
         if parameter.name != CONTEXT and parameter.default is MISSING:
-            raise BadTaskType(f"`run` takes `ctx` and nothing else, not `{parameter}`: a payload fills the fields of the class")
+            raise BadTaskType(f"`run` takes `ctx` and nothing else, not `{parameter.name}`: a payload fills the fields of the class")
     if any(parameter.name == CONTEXT for parameter in parameters):
         return lambda ctx, arguments: cls(**arguments).run(ctx=ctx)
     return lambda ctx, arguments: cls(**arguments).run()

@@ -126,7 +126,7 @@ def is_allowed(tp: Any) -> bool:
 
 
 def unions(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(inner, min_size=2, max_size=4).map(lambda options: Union[tuple(options)]).filter(is_allowed)
+    return st.lists(inner, min_size=2, max_size=4).map(lambda options: Union[tuple(options)]).filter(is_allowed)  # noqa: UP007
 
 
 @st.composite
@@ -158,7 +158,7 @@ def structs(draw: st.DrawFn, inner: st.SearchStrategy[Any], tag: Any = None, arr
 def tagged(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> Any:
     tags: list[Any] = draw(st.sampled_from(([1, 2, 3], ["x", "y", ""])))
     array = draw(st.booleans())
-    return Union[tuple(draw(structs(inner, tag, array)) for tag in tags)]
+    return Union[tuple(draw(structs(inner, tag, array)) for tag in tags)]  # noqa: UP007
 
 
 def identifiers(chosen: list[tuple[str, Any, bool]]) -> list[tuple[str, Any, bool]]:

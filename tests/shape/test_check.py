@@ -64,14 +64,11 @@ def test_the_byte_that_is_not_utf8_is_named() -> None:
         opened.check(b'{"x":{"why":["\xff"]}}')
 
 
-@pytest.mark.parametrize("member", ["number", "text", "words", "anything", "unknown"])
-def test_json_of_the_wrong_kind_is_never_called_malformed(member: str) -> None:
-    for value in (None, [], {"a": []}, "text", 10**400, True):
-        for shape in (closed, opened, raw):
-            try:
-                shape.check(json.dumps({member: value}).encode())
-            except InvalidPayload as refused:
-                assert refused.problems
+@pytest.mark.parametrize("member", ["number", "text", "words", "price"])
+@pytest.mark.parametrize("value", [[], {"a": []}, True, [10**400]])
+def test_json_of_the_wrong_kind_is_not_called_malformed(member: str, value: Any) -> None:
+    with pytest.raises(InvalidPayload):
+        closed.check(json.dumps({member: value}).encode())
 
 
 def test_pointers_begin_where_the_caller_says() -> None:

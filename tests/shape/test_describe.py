@@ -9,7 +9,7 @@ import enum
 import json
 import uuid
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict, TypeVar, Union
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TypedDict, TypeVar
 
 import msgspec
 import pytest
@@ -129,7 +129,7 @@ SUPPORTED = [
         tuple[int, ...],
         tuple[int, str],
         dict[str, list[int]],
-        Optional[int],
+        int | None,
         int | str | None,
     ),
     *(set[Frozen], set[Point], frozenset[tuple[int, str]], dict[Colour, int], dict[int, int]),
@@ -182,10 +182,10 @@ def test_two_classes_of_one_name_stay_two() -> None:
         (set[FrozenWithList], "a set can hold only"),
         (set[Same], "a set can hold only"),
         (Annotated[int, Meta(min_length=1)], "min_length"),
-        (Union[list[int], set[int]], "more than one array-like"),
-        (Union[Annotated[str, Meta(pattern="a")], list[int]], "msgspec crashes"),
-        (Union[Annotated[str, Meta(pattern="a")], dict[str, int]], "msgspec crashes"),
-        (Union[Annotated[int, Meta(ge=1)], tuple[int, int]], "msgspec crashes"),
+        (list[int] | set[int], "more than one array-like"),
+        (Annotated[str, Meta(pattern="a")] | list[int], "msgspec crashes"),
+        (Annotated[str, Meta(pattern="a")] | dict[str, int], "msgspec crashes"),
+        (Annotated[int, Meta(ge=1)] | tuple[int, int], "msgspec crashes"),
     ],
 )
 def test_what_cannot_be_described_is_refused_with_its_place_and_the_reason(tp: Any, reason: str) -> None:
@@ -199,7 +199,7 @@ def test_the_place_is_named_when_msgspec_itself_refuses() -> None:
         fine: int
         bad: Annotated[int, Meta(pattern="a")]
 
-    with pytest.raises(BadTaskType, match="^`bad`: Can only set `pattern`"):
+    with pytest.raises(BadTaskType, match=r"^`bad`: Can only set `pattern`"):
         describe(Wrong)
 
 
