@@ -174,7 +174,7 @@ def _method(cls: type[Any], run: Callable[..., Any]) -> Callable[[Any, dict[str,
     parameters = list(inspect.signature(run).parameters.values())[1:]
     for parameter in parameters:
         if parameter.name != CONTEXT and parameter.default is MISSING:
-            raise BadTaskType(f"`run` takes `ctx` and nothing else, not `{parameter.name}`: a payload fills the fields of the class")
+            raise BadTaskType(f"`run` takes `ctx` and nothing else, not `{parameter.name}`: a payload fills the class's fields")
     if any(parameter.name == CONTEXT for parameter in parameters):
         return lambda ctx, arguments: cls(**arguments).run(ctx=ctx)
     return lambda ctx, arguments: cls(**arguments).run()
