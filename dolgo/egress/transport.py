@@ -12,6 +12,11 @@ from dolgo.egress.addresses import Allowed, resolve
 PORTS = {"http": 80, "https": 443}
 
 
+def client(allowed: Allowed) -> httpx.AsyncClient:
+    """A client that reaches public and allowed addresses, follows no redirect, and leaves timeouts to the caller."""
+    return httpx.AsyncClient(transport=CheckedTransport(allowed), timeout=None, trust_env=False, follow_redirects=False)
+
+
 class CheckedTransport(httpx.AsyncBaseTransport):
     """Resolves a host once, checks every address, and connects to those, while `Host` and TLS still name the host.
 
