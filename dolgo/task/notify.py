@@ -23,6 +23,7 @@ class Watch:
         self._events: list[Event] = []
         self._waiter: asyncio.Future[None] | None = None
         self._stale = False
+        self._for_the_end = False  # whoever waits is not to be woken by anything else
 
     def tell(self, event: Event | None) -> None:
         """An event, or None for "look at the store"."""
@@ -30,33 +31,38 @@ class Watch:
             self._stale = True
         else:
             self._events.append(event)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if event is None or event.status in FINAL or not self._for_the_end:
+            self._wake()
 
     async def news(self, timeout: float) -> list[Event] | None:
         """What has happened since the last call, waiting up to `timeout` seconds for something; may be empty.
 
         None: something may have been missed, so look at the store."""
         if not self._events and not self._stale:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await asyncio.wait_for(self._waiter, timeout)
-            except TimeoutError:
-                pass
-            finally:
-                self._waiter = None
+            await self._sleep(timeout)
         stale, self._stale = self._stale, False
         events, self._events = self._events, []
         return None if stale else events
 
     async def ended(self, timeout: float) -> None:
         """Return when an event says that the task is final, or it may have been missed, or after `timeout` seconds."""
+        self._for_the_end = True
+        if not self._stale and not any(event.status in FINAL for event in self._events):
+            await self._sleep(timeout)
+
+    async def _sleep(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        while (left := deadline - loop.time()) > 0:
-            events = await self.news(left)
-            if events is None or any(event.status in FINAL for event in events):
-                return
+        self._waiter = loop.create_future()
+        timer = loop.call_later(timeout, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Notify:

@@ -17,7 +17,7 @@ _OPEN = ("PRAGMA synchronous = FULL", "PRAGMA wal_autocheckpoint = 0", "PRAGMA t
 
 def connect(path: str) -> Connection:
     """A connection that commits durably (a finished `fdatasync` before COMMIT returns) and never checkpoints by itself."""
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=512)
     for pragma in _OPEN:
         connection.execute(pragma)
     return connection

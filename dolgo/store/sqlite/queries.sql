@@ -6,24 +6,26 @@ INSERT INTO line (queue, type, hash) VALUES (?, ?, ?)
 -- name: lines_all
 SELECT n, queue, type, hash FROM line
 
--- name: lines_open          out: lines with something claimable, smallest head first
-SELECT n, head FROM line WHERE head IS NOT NULL ORDER BY head
+-- name: lines_open          out: lines with something claimable
+SELECT n, head FROM line WHERE head IS NOT NULL
 
--- name: line_joined         a task of this rank became claimable in the line; in: rank, rank, line
-UPDATE line SET head = min(coalesce(head, ?), ?) WHERE n = ?
-
--- name: line_head           set the head to the smallest rank there is; in: line, line
-UPDATE line SET head = (SELECT min(rank) FROM task WHERE line = ? AND state = 2) WHERE n = ?
-
--- name: line_count          in: the change of each count, line
+-- name: line_count          the change of each count, and nothing claimable came or went; in: six changes, line
 UPDATE line SET later = later + ?, ready = ready + ?, in_progress = in_progress + ?, done = done + ?, failed = failed + ?,
     cancelled = cancelled + ? WHERE n = ?
+
+-- name: line_joined         the same, and a task of this rank became claimable; in: six changes, rank, rank, line
+UPDATE line SET later = later + ?, ready = ready + ?, in_progress = in_progress + ?, done = done + ?, failed = failed + ?,
+    cancelled = cancelled + ?, head = min(coalesce(head, ?), ?) WHERE n = ?
+
+-- name: line_claimed        the same, and tasks were claimed: the head is looked up; in: six changes, line, line
+UPDATE line SET later = later + ?, ready = ready + ?, in_progress = in_progress + ?, done = done + ?, failed = failed + ?,
+    cancelled = cancelled + ?, head = (SELECT min(rank) FROM task WHERE line = ? AND state = 2) WHERE n = ?
 
 -- name: submit              in per row: id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload
 INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload) VALUES {rows}
 
--- name: log                 in per row: seq, time, id, line, state, attempt
-INSERT INTO event (seq, time, id, line, state, attempt) VALUES {rows}
+-- name: log                 in per row: time, id, line, state, attempt
+INSERT INTO event (time, id, line, state, attempt) VALUES {rows}
 
 -- name: due                 tasks whose time has come; in: now, how many
 SELECT n, line, rank FROM task WHERE state = 1 AND run_at <= ? ORDER BY run_at LIMIT ?

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,8 +15,8 @@ STATUS = (Status.WAITING, Status.QUEUED, Status.QUEUED, Status.IN_PROGRESS, Stat
 FINAL_STATE = {Status.DONE: DONE, Status.FAILED: FAILED, Status.CANCELLED: CANCELLED}
 
 TASK_COLUMNS = (
-    "task.id, line.type, line.hash, line.queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, suspect, "
-    "cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, history"
+    "task.id, line.type, line.hash, line.queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, "
+    "suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, history"
 )
 TASK_FROM = "FROM task JOIN line ON line.n = task.line"
 
@@ -39,7 +40,7 @@ def to_task(row: tuple[Any, ...]) -> Task:
     )  # fmt: skip
 
 
-def to_lease(row: tuple[Any, ...], line: LineKey) -> Lease:
+def to_lease(row: Sequence[Any], line: LineKey) -> Lease:
     """The lease of a row: id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags."""
     id, token, _, payload, attempt, failures, losses, max_attempts, suspect, tags = row
     queue, type, hash = line
@@ -79,12 +80,16 @@ def from_tags(tags: tuple[str, ...]) -> str | None:
 class TaskRow:
     """What a rule needs to know of one task, from the statement `row`."""
 
-    __slots__ = ("attempt", "cancel_asked", "error", "failures", "finished_at", "history", "id", "line", "losses", "rank", "run_at",
-                 "started_at", "state", "suspect", "token", "worker")  # fmt: skip
+    __slots__ = (
+        "attempt", "cancel_asked", "error", "failures", "finished_at", "history", "id", "line", "losses", "rank", "run_at",
+        "started_at", "state", "suspect", "token", "worker",
+    )  # fmt: skip
 
     def __init__(self, row: tuple[Any, ...]) -> None:
-        (self.id, self.line, self.state, self.rank, self.run_at, self.attempt, self.failures, self.losses, self.suspect,
-         self.cancel_asked, self.token, self.worker, self.started_at, self.finished_at, self.history, self.error) = row  # fmt: skip
+        (
+            self.id, self.line, self.state, self.rank, self.run_at, self.attempt, self.failures, self.losses, self.suspect,
+            self.cancel_asked, self.token, self.worker, self.started_at, self.finished_at, self.history, self.error,
+        ) = row  # fmt: skip
 
     def with_attempt_ended(self, outcome: Outcome | None, at: float | None, error: Error | None) -> str:
         """The history with the newest attempt added."""

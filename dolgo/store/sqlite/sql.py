@@ -12,7 +12,7 @@ from typing import Any
 Connection = sqlite3.Connection
 Row = tuple[Any, ...]
 
-_CHUNKS = (64, 8, 1)  # rows written by one statement: few sizes, so that each stays prepared
+MOST_ROWS = 64  # rows one statement writes; each number of rows is a statement of its own, prepared once
 
 
 def _blocks(file: str, mark: str) -> dict[str, str]:
@@ -31,21 +31,21 @@ def run(connection: Connection, name: str, *values: Any) -> sqlite3.Cursor:
     return connection.execute(QUERIES[name], values)
 
 
-def run_rows(connection: Connection, name: str, rows: Sequence[Row]) -> int:
-    """Write all rows, many with one statement; how many rows of the database changed.
+def run_rows(connection: Connection, name: str, rows: Sequence[Row]) -> tuple[int, int]:
+    """Write all rows, many with one statement; how many rows of the database changed, and the number of the last one inserted.
 
-    `executemany` hands the interpreter lock over at every row; with another thread busy each row would wait for it."""
-    changed = start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            chunk = rows[start : start + size]
-            sql = _expanded(name, size, len(chunk[0]))
-            changed += connection.execute(sql, [value for row in chunk for value in row]).rowcount
-            start += size
-    return changed
+    `executemany` lets go of the interpreter lock at every row, and with another thread busy waits for it at every row."""
+    changed = last = 0
+    for start in range(0, len(rows), MOST_ROWS):
+        chunk = rows[start : start + MOST_ROWS]
+        sql = _expanded(name, len(chunk), len(chunk[0]))
+        cursor = connection.execute(sql, [value for row in chunk for value in row])
+        changed += cursor.rowcount
+        last = cursor.lastrowid or last
+    return changed, last
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def _expanded(name: str, rows: int, width: int) -> str:
     row = "(" + ", ".join("?" * width) + ")"
     return QUERIES[name].replace("{rows}", ", ".join([row] * rows))

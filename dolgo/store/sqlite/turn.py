@@ -30,17 +30,17 @@ class Lines:
 
 
 class Turn:
-    """What the verbs of one commit gather, written once at its end."""
+    """What the verbs of one commit gather, written once at its end: few statements, because each may wait for the interpreter."""
 
     def __init__(self, connection: Connection, lines: Lines, now: float) -> None:
         self.connection = connection
         self.now = now
         self.lines = lines
-        self.events: list[Row] = []  # with their seq: nobody else can append before this commit
+        self.events: list[Row] = []  # time, id, line, state, attempt; after `finish` with their seq before
         self.work = False  # something may have become claimable
         self._changes: dict[int, list[int]] = {}  # line → change of each count, by state
         self._heads: dict[int, float] = {}  # line → smallest rank that joined it
-        self._seq: int = run(connection, "log_ends").fetchone()[1] or 0
+        self._claimed: set[int] = set()  # lines something was taken from
 
     def line(self, key: LineKey) -> int:
         """The number of a line, made if it is new."""
@@ -58,16 +58,15 @@ class Turn:
     def moved(self, id: str, line: int, before: int, after: int, attempt: int) -> None:
         """A task came from one state to another (0: it was new): count it and log it."""
         self.counted(line, before, after)
-        self._seq += 1
-        self.events.append((self._seq, self.now, id, line, after, attempt))
+        self.events.append((self.now, id, line, after, attempt))
 
-    def counted(self, line: int, before: int, after: int, tasks: int = 1) -> None:
-        """Tasks came from one state to another (0: not there) without a change of status to log."""
+    def counted(self, line: int, before: int, after: int) -> None:
+        """A task came from one state to another (0: not there) without a change of status to log."""
         changes = self._changes.get(line)
         if changes is None:
             changes = self._changes[line] = [0] * 7
-        changes[before] -= tasks
-        changes[after] += tasks
+        changes[before] -= 1
+        changes[after] += 1
 
     def joined(self, line: int, rank: float, state: int) -> None:
         """A task became claimable, now or later."""
@@ -75,15 +74,26 @@ class Turn:
         if state == READY:
             self._heads[line] = min(rank, self._heads.get(line, rank))
 
-    def write_heads(self) -> None:
-        """Claims look for lines by their heads, so these are written before the first claim of the turn."""
+    def open_lines(self) -> list[tuple[float, int]]:
+        """Lines with something claimable, smallest head first; a head may be smaller than what is left in its line."""
+        heads = dict(run(self.connection, "lines_open").fetchall())
         for line, rank in self._heads.items():
-            run(self.connection, "line_joined", rank, rank, line)
-        self._heads.clear()
+            heads[line] = min(rank, heads.get(line, rank))
+        return sorted((head, line) for line, head in heads.items())
+
+    def looked_into(self, line: int) -> None:
+        """A claim looked into the line, so its head is to be set right."""
+        self._claimed.add(line)
+        self._changes.setdefault(line, [0] * 7)
 
     def finish(self) -> None:
         """Write the counts, the heads and, last of all, the log."""
-        self.write_heads()
         for line, changes in self._changes.items():
-            run(self.connection, "line_count", *changes[LATER:], line)
-        run_rows(self.connection, "log", self.events)
+            if line in self._claimed:
+                run(self.connection, "line_claimed", *changes[LATER:], line, line)
+            elif line in self._heads:
+                run(self.connection, "line_joined", *changes[LATER:], self._heads[line], self._heads[line], line)
+            else:
+                run(self.connection, "line_count", *changes[LATER:], line)
+        _, last = run_rows(self.connection, "log", self.events)
+        self.events = [(seq, *row) for seq, row in enumerate(self.events, start=last - len(self.events) + 1)]

@@ -10,9 +10,9 @@ from types import TracebackType
 class Turnstile:
     """A fair turn: lock A, lock B, unlock A … commit … unlock B.
 
-    A single lock starves the waiter for seconds: who has just released it takes it again before the kernel has woken the other. With
-    two, the waiter stands at B while holding A, so whoever comes round again queues behind it. The locks are files of their own:
-    closing any descriptor of the database would drop SQLite's own locks on it.
+    A single lock starves the waiter for seconds: who has just released it takes it again before the kernel has woken the other.
+    With two, the waiter stands at B while holding A, so whoever comes round again queues behind it. The locks are files of their
+    own: closing any descriptor of the database would drop SQLite's own locks on it.
     """
 
     def __init__(self, path: str) -> None:

@@ -16,7 +16,7 @@ from dolgo.store.sqlite.database import connect
 from dolgo.store.sqlite.sql import Row
 from dolgo.store.sqlite.turn import Lines, Turn
 from dolgo.store.sqlite.turnstile import Turnstile
-from dolgo.store.sqlite.writes import VERBS, Verb, submit_again
+from dolgo.store.sqlite.writes import VERBS, Mixed, Verb, settle_each, submit_again
 
 log = logging.getLogger("dolgo.store")
 
@@ -27,7 +27,7 @@ _UNAVAILABLE = {
 }  # fmt: skip
 _DOUBTFUL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # what is on disk is not known
 
-_ONE_BY_ONE: dict[str, Verb] = {**VERBS, "submit": submit_again}
+_ONE_BY_ONE: dict[str, Verb] = {**VERBS, "submit": submit_again, "settle": settle_each}
 
 Committed = Callable[[Sequence[Row], bool], None]  # called on the loop with the events of a commit, and whether there is new work
 
@@ -94,6 +94,8 @@ class Writer:
         except (OverflowError, TypeError, ValueError) as error:  # sqlite3's words for a value that does not fit a column
             if len(batch) == 1:
                 return [error], None
+        except Mixed:
+            pass
         return self._commit_one_by_one(batch)
 
     def _commit_one_by_one(self, batch: list[Operation]) -> tuple[list[Any], Turn | None]:

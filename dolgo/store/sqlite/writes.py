@@ -29,7 +29,7 @@ from dolgo.store.sqlite.rows import (
 )  # fmt: skip
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
-from dolgo.task.types import Error, ErrorCode, NewTask, Outcome, Put, Record, Settlement, Status, last_outcome
+from dolgo.task.types import Error, ErrorCode, Lease, NewTask, Outcome, Put, Record, Settlement, Status, last_outcome
 
 MOST_DUE = 500  # tasks a claim moves into their lines before it takes some
 
@@ -77,48 +77,58 @@ def _new_row(turn: Turn, task: NewTask) -> Row:
 
 
 def claim(turn: Turn, calls: Sequence[Claim]) -> list[Claimed]:
-    _move_due(turn)
-    turn.write_heads()
-    return [_claim(turn, call) for call in calls]
+    next_at = _move_due(turn)
+    answers: list[Claimed] = []
+    unmet: Claim | None = None  # a claim that got less than it asked for
+    for call in calls:
+        leases = [] if unmet is not None and _within(call, unmet) else _claim(turn, call)
+        unmet = call if len(leases) < call.limit else unmet
+        answers.append(Claimed(leases, next_at))
+    return answers
 
 
-def _move_due(turn: Turn) -> None:
-    """Tasks whose time has come join their lines. No event: they were `queued` and still are."""
+def _within(call: Claim, wider: Claim) -> bool:
+    """True if this claim can get nothing where the wider one, just made, went short."""
+    return call.types <= wider.types and call.queues == wider.queues and call.avoid == wider.avoid
+
+
+def _move_due(turn: Turn) -> float | None:
+    """Tasks whose time has come join their lines; when the next one's will come. No event: they were `queued` and still are."""
+    next_at: float | None = run(turn.connection, "next_due").fetchone()[0]
+    if next_at is None or next_at > turn.now:
+        return next_at
     due = run(turn.connection, "due", turn.now, MOST_DUE).fetchall()
     run_rows(turn.connection, "make_ready", [(n,) for n, _, _ in due])
     for _, line, rank in due:
         turn.counted(line, LATER, READY)
         turn.joined(line, rank, READY)
+    later: float | None = run(turn.connection, "next_due").fetchone()[0]
+    return later
 
 
-def _claim(turn: Turn, call: Claim) -> Claimed:
-    picks, visited = _first_of_lines(turn, call)
-    rows = _take(turn, call, [n for _, _, n in picks])
-    for line in visited:
-        run(turn.connection, "line_head", line, line)
+def _claim(turn: Turn, call: Claim) -> list[Lease]:
     leases = []
-    for _, *row in rows:
-        line = row[2]
-        turn.moved(row[0], line, READY, IN_PROGRESS, row[4])
-        leases.append(to_lease(tuple(row), turn.lines.by_number[line]))
-    return Claimed(leases, run(turn.connection, "next_due").fetchone()[0])
+    for _, *row in _take(turn, call, [n for _, _, n in _first_of_lines(turn, call)]):
+        id, _, line, _, attempt, *_ = row
+        turn.moved(id, line, READY, IN_PROGRESS, attempt)
+        leases.append(to_lease(row, turn.lines.by_number[line]))
+    return leases
 
 
-def _first_of_lines(turn: Turn, call: Claim) -> tuple[list[tuple[float, str, int]], list[int]]:
-    """The first tasks by (rank, id) over all lines the claim fits, and the lines looked into.
+def _first_of_lines(turn: Turn, call: Claim) -> list[tuple[float, str, int]]:
+    """The first tasks by (rank, id) over all lines the claim fits.
 
     Lines come by their heads, so the walk ends at the first line whose head is behind all that was found: what a claim costs
     depends on its limit, not on how many lines there are or how long they are."""
     picks: list[tuple[float, str, int]] = []
-    visited = []
-    for line, head in run(turn.connection, "lines_open").fetchall():
+    for head, line in turn.open_lines() if call.limit > 0 else ():
         if len(picks) == call.limit and head > picks[-1][0]:
             break
         if _fits(call, turn.lines.key(turn.connection, line)):
             found = run(turn.connection, "line_first", line, call.limit).fetchall()
             picks = sorted(picks + found)[: call.limit] if picks else found
-            visited.append(line)
-    return picks, visited
+            turn.looked_into(line)
+    return picks
 
 
 def _fits(call: Claim, key: tuple[str, str, str]) -> bool:
@@ -157,30 +167,30 @@ def renew(turn: Turn, calls: Sequence[tuple[str, dict[str, str], float]]) -> lis
 # -- settle
 
 
+class Mixed(Exception):
+    """Some of these ends did not take: they have to be written one by one."""
+
+
 def settle(turn: Turn, calls: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
+    """Write all final ends at once. Raises Mixed unless every one of them took, as it nearly always does."""
     finals = [item for call in calls for item in call if item.status is not Status.QUEUED]
-    if _settle_together(turn, finals):
-        return [[item.status is not Status.QUEUED or _requeue(turn, item) for item in call] for call in calls]
+    changed, _ = run_rows(turn.connection, "settle", [_end_row(turn, item) for item in finals])
+    if changed != len(finals):
+        raise Mixed
+    for item in finals:
+        _log_end(turn, item)
+    return [[item.status is not Status.QUEUED or _requeue(turn, item) for item in call] for call in calls]
+
+
+def settle_each(turn: Turn, calls: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
+    """As `settle`, for ends of which some may not take."""
     return [[_settle_one(turn, item) for item in call] for call in calls]
-
-
-def _settle_together(turn: Turn, items: list[Settlement]) -> bool:
-    """Write all these ends at once: True if every one took, else nothing was written."""
-    turn.connection.execute("SAVEPOINT together")
-    took = run_rows(turn.connection, "settle", [_end_row(turn, item) for item in items]) == len(items)
-    if not took:
-        turn.connection.execute("ROLLBACK TO together")
-    turn.connection.execute("RELEASE together")
-    if took:
-        for item in items:
-            _log_end(turn, item)
-    return took
 
 
 def _settle_one(turn: Turn, item: Settlement) -> bool:
     if item.status is Status.QUEUED:
         return _requeue(turn, item)
-    if run_rows(turn.connection, "settle", [_end_row(turn, item)]):
+    if run_rows(turn.connection, "settle", [_end_row(turn, item)])[0]:
         _log_end(turn, item)
         return True
     row = _row(turn, item.lease.id)  # the same end told again took already
@@ -234,8 +244,8 @@ def _queue_again(turn: Turn, row: TaskRow, *, run_at: float, history: str | None
 
 def _call_off(turn: Turn, row: TaskRow, sentence: str) -> None:
     error = Error(ErrorCode.CANCELLED, sentence, attempt=row.attempt if row.started_at is not None else 0)
-    run(turn.connection, "call_off", turn.now, row.attempt, row.token, row.worker, row.started_at, row.failures, row.losses, from_error(error),
-        row.id)  # fmt: skip
+    attempt = (row.attempt, row.token, row.worker, row.started_at, row.failures, row.losses)
+    run(turn.connection, "call_off", turn.now, *attempt, from_error(error), row.id)
     turn.moved(row.id, row.line, row.state, CANCELLED, row.attempt)
 
 
