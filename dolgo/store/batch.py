@@ -41,16 +41,17 @@ class Batcher:
         self._taken: list[Operation] = []
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # half the price of an Event
         self._asleep = False  # the writer waits at the bell, or is about to
+        self._ringing = False  # it will be woken at the end of this turn
         self._waiting = 0
         self._patience = patience
         self._most_waiting = most_waiting
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def add(self, verb: str, argument: Any, *, weight: int = 1, urgent: bool = False, wake: bool = True) -> asyncio.Future[Any]:
+    def add(self, verb: str, argument: Any, *, weight: int = 1, urgent: bool = False) -> asyncio.Future[Any]:
         """The future of the operation's answer. Renewals are `urgent`: they go first and are never refused.
 
-        Without `wake` an idle writer sleeps on, so that what is added next goes into the same batch."""
+        An idle writer is woken at the end of this turn of the loop, so that all that is added in one turn is one batch."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._closed:
             future.set_exception(StoreUnavailable("The store is closed."))
@@ -60,17 +61,12 @@ class Batcher:
             operation = Operation(verb, argument, weight, future, self._loop.time())
             self._waiting += weight
             (self._urgent if urgent else self._ordinary).append(operation)
-            if wake:
-                self.wake()
+            if self._asleep and not self._ringing:
+                self._ringing = True
+                self._loop.call_soon(self._ring)
             if self._watch is None:
                 self._watch = self._loop.call_later(1.0, self._look_for_late)
         return future
-
-    def wake(self) -> None:
-        """Let the writer take what has gathered."""
-        if self._asleep:
-            self._asleep = False
-            self._bell.put(None)
 
     def close(self) -> None:
         """No more operations; `take` hands out what is left and then None."""
@@ -113,6 +109,12 @@ class Batcher:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+    def _ring(self) -> None:
+        self._ringing = False
+        if self._asleep:
+            self._asleep = False
+            self._bell.put(None)
 
     def _forget(self, weight: int) -> None:
         self._waiting -= weight

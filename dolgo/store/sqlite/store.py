@@ -107,9 +107,8 @@ class SqliteStore(Store):
     # -- verbs that write
 
     async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = ()) -> Submitted:
-        future = self._batcher.add("submit", (tasks, puts), weight=len(tasks), wake=False)
+        future = self._batcher.add("submit", (tasks, puts), weight=len(tasks))
         self._parked.go(rings=1)  # in the same commit, which will ring once for what it brings
-        self._batcher.wake()
         answer: Submitted = await future
         return answer
 
