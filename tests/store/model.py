@@ -304,14 +304,15 @@ class Model:
         return Counter((one.new.queue, one.new.type, one.new.hash, one.status) for one in self.tasks.values())
 
     def check_oldest(self, answer: Mapping[str, float]) -> None:
+        """For each queue a claimable task that is next to go, or has waited longer than that one."""
         for queue in {one.new.queue for one in self.tasks.values()} | set(answer):
-            line = sorted(
-                (one for one in self.tasks.values() if one.new.queue == queue and one.status == QUEUED), key=lambda one: one.rank
-            )
-            may = [one for one in line if one.joined or one.passed or one.run_at <= self.now]
-            must = [one for one in may if one.joined or one.run_at <= self.now]
-            before_must = may[: may.index(must[0]) + 1] if must else may
-            right = {one.run_at for one in before_must} | (set() if must else {None})
+            queued = [one for one in self.tasks.values() if one.new.queue == queue and one.status == QUEUED]
+            must = [one for one in queued if one.joined or one.run_at <= self.now]
+            may = [one for one in queued if one in must or one.passed]
+            right: set[float | None] = {one.run_at for one in may} | {None}
+            if must:
+                first = min(must, key=lambda one: one.rank)
+                right = {one.run_at for one in may if one.run_at <= first.run_at or one.rank < first.rank}
             assert answer.get(queue) in right, f"the oldest of {queue} is {answer.get(queue)}, not one of {right}"
 
 

@@ -69,6 +69,12 @@ async def test_a_claim_takes_no_more_than_its_limit(store: Store) -> None:
     assert [len((await claim(store, limit=2)).leases) for _ in range(4)] == [2, 2, 1, 0]
 
 
+async def test_a_claim_for_nothing_takes_nothing_and_tells_what_comes_next(store: Store, clock: Clock) -> None:
+    await submit(store, task(), task(delay=20.0))
+    answer = await claim(store, limit=0)
+    assert (answer.leases, answer.next_at) == ([], clock.now + 20)
+
+
 # -- order
 
 

@@ -1,0 +1,69 @@
+"""What the memory store promises besides the contract: what is over costs nothing."""
+
+from typing import NoReturn
+
+import pytest
+
+from dolgo.store.memory import MemoryStore
+from dolgo.task.types import Query, Status
+from tests.store.build import claim, done, submit, task
+from tests.store.clock import Clock
+
+pytestmark = pytest.mark.anyio
+
+
+class Untouchable:
+    """A line's tasks that nobody may look at."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AssertionError(f"the line was asked for {name}")
+
+
+async def test_a_line_that_a_claim_does_not_fit_is_not_looked_at(clock: Clock) -> None:
+    store = MemoryStore(clock=clock)
+    await submit(store, task(queue="other"), task(type="other"), task(hash="other"))
+    for line in store._lines.values():
+        line.claimable = Untouchable()  # type: ignore[assignment]
+    (mine,) = await submit(store)
+    avoid = frozenset({("echo", "other")})
+    for _ in range(3):
+        leases = (await claim(store, queues=frozenset({"default"}), avoid=avoid)).leases
+        assert [lease.id for lease in leases] in ([mine], [])
+
+
+async def test_tasks_that_come_and_go_leave_nothing_but_events(clock: Clock) -> None:
+    store = MemoryStore(clock=clock)
+    for round_ in range(200):
+        ids = await submit(store, *(task(delay=wait, queue=f"q{round_}") for wait in (0.0, 0.0, 0.0, 1_000.0, 1_000.0)))
+        leases = (await claim(store, limit=2)).leases
+        await store.settle([done(lease) for lease in leases])
+        await store.cancel(ids)
+        clock.advance(1)
+        assert await store.prune(0.5, 100) == 5
+        assert await store.trim(0.0, 0, 1_000) > 0
+    assert [store._rows, store._lines, store._held, store._events._events] == [{}, {}, {}, []]
+    for order in (store._created, store._finished):
+        assert len(order._keys) <= 64
+    assert len(store._later._entries) <= 64
+
+
+async def test_what_is_stored_goes_with_the_store(clock: Clock) -> None:
+    first = MemoryStore(clock=clock)
+    await first.open()
+    (id,) = await submit(first)
+    await first.close()
+    second = MemoryStore(clock=clock)
+    await second.open()
+    assert await second.get([id]) == [None]
+    assert (await second.list(Query())).tasks == []
+    assert await second.head() == 0
+
+
+async def test_a_task_once_due_stays_in_its_line(clock: Clock) -> None:
+    store = MemoryStore(clock=clock)
+    (id,) = await submit(store, delay=10.0)
+    clock.advance(10)
+    assert (await claim(store, types=frozenset())).leases == []
+    clock.jump(-3_600)
+    assert [lease.id for lease in (await claim(store)).leases] == [id]
+    assert (await store.get([id]))[0].status == Status.IN_PROGRESS  # type: ignore[union-attr]
