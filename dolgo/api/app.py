@@ -31,7 +31,7 @@ from dolgo.api.schema import (
     Workers,
 )  # fmt: skip
 from dolgo.api.spec import spec
-from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotFound, QueueFull, UnknownType
+from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, QueueFull, UnknownType
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 
@@ -61,7 +61,7 @@ ROUTES = (
             202: Reply("Stored.", Accepted, (LOCATION, APPLIED, REPLAYED)),
             200: Reply("Stored, and ended within the time to wait.", ShortTask, (LOCATION, APPLIED, REPLAYED)),
         },
-        query=(WAIT,), headers=(PREFER, ONCE), takes=NewTask, refuses=(*SUBMIT, NotFound),
+        query=(WAIT,), headers=(PREFER, ONCE), takes=NewTask, refuses=SUBMIT,
     ),
     Route(
         "POST", "/tasks/batch", submit.submit_batch,

@@ -14,7 +14,7 @@ from dolgo.task.manager import Once
 LONG_BODY = 1 << 20  # bytes; hashing more takes longer than going to a thread and back
 
 _PREFERENCE = re.compile(r'\s*([^\s=;,]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?[^,]*(?:,|$)')
-_KEY = re.compile(r'"([\x21-\x7e]{1,255})"|([\x21-\x7e]{1,255})')
+_KEY = re.compile(r'"([\x21-\x7e]{1,255})"|((?!")[\x21-\x7e]{1,255})')
 _TAGS = re.compile(rb'(?:W/)?("[^"]*")')
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from dolgo.api.names import NAME_RULE, RESERVED, TAG_RULE, is_name, is_tag
+from dolgo.api.names import LONGEST_NAME, NAME_RULE, RESERVED, TAG_RULE, is_name, is_tag
 from dolgo.api.problem import summary
 from dolgo.api.schema import Batch, Empty, NewTask
 from dolgo.errors import InvalidRequest, MalformedJson, Problem
@@ -90,7 +90,8 @@ def typed_payload(raw: bytes | Raw) -> tuple[str, bytes] | None:
         type = _text(members["type"])
     except (KeyError, *REFUSALS):
         return None
-    return None if type.startswith(RESERVED) else (type, bytes(members.get("payload", b"{}")))
+    known_wrong = type.startswith(RESERVED) or not 1 <= len(type) <= LONGEST_NAME
+    return None if known_wrong else (type, bytes(members.get("payload", b"{}")))
 
 
 def refused(problems: list[Problem]) -> InvalidRequest:
@@ -105,7 +106,7 @@ def _flaws(members: Mapping[str, Any] | Any, at: str) -> Iterator[Problem]:
     type, queue, run_at = members.get("type"), members.get("queue"), _moment(members.get("run_at"))
     if isinstance(type, str) and type.startswith(RESERVED):
         yield Problem(f"{at}/type", f"types that begin with `{RESERVED}` are dolgo's own")
-    if isinstance(queue, str) and not is_name(queue):
+    if isinstance(queue, str) and 1 <= len(queue) <= LONGEST_NAME and not is_name(queue):
         yield Problem(f"{at}/queue", NAME_RULE)
     if run_at is not None and not 0.0 <= run_at <= LATEST:
         yield Problem(f"{at}/run_at", "it must lie between the years 1970 and 9999")

@@ -38,9 +38,8 @@ def refusal(error: Refused, headers: tuple[Header, ...] = (), *, checks: Mapping
     if error.retry_after is not None:
         headers = (*headers, (b"retry-after", b"%d" % error.retry_after))
     wrong = [WrongMember(pointer, detail) for pointer, detail in error.problems[:MOST]]
-    return _answer(
-        ProblemDetails(uri(error.slug), error.title(), error.status, error.detail, error.detail, wrong or UNSET), headers
-    )
+    kind, title = uri(error.slug), error.title()
+    return _answer(ProblemDetails(kind, title, error.status, error.detail, error.detail, wrong or UNSET, checks), headers)
 
 
 def broken() -> Answer:

@@ -14,7 +14,6 @@ from dolgo.api.parts import Api
 from dolgo.api.problem import MOST
 from dolgo.api.views import accepted, short
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, UnknownType
-from dolgo.task.types import FINAL
 
 ENVELOPE = 1 << 16  # bytes that everything of a task but its payload may take, spelled as widely as JSON allows
 READ_AT_ONCE = 1 << 17  # bytes of a batch that are read before others get a turn of the loop
@@ -41,9 +40,7 @@ async def submit(api: Api, call: Call) -> Answer:
         answer = await api.manager.submit((submission,), once=once)
     ((id, status),) = answer.tasks
     headers = ((b"location", b"/tasks/" + id.encode()), *headers, *((REPLAYED,) if answer.replayed else ()))
-    if task is not None and task.status in FINAL:
-        return Answer(200, short(task), headers)
-    return Answer(202, accepted(id, status), headers)
+    return Answer(202, accepted(id, status), headers) if task is None else Answer(200, short(task), headers)
 
 
 async def submit_batch(api: Api, call: Call) -> Answer:

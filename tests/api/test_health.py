@@ -1,0 +1,35 @@
+"""What a supervisor is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.web import Web, refused
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_process_that_is_well_says_what_was_looked_at(web: Web) -> None:
+    for path, checks in (("/livez", {"loop": "ok"}), ("/readyz", {"store": "ok"}), ("/healthz", {"loop": "ok", "store": "ok"})):
+        answer = await web.http.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok", "version": "1.2.3", "checks": checks})
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_process_that_is_not_ready_says_why_and_is_alive(web: Web) -> None:
+    web.health.says_ready = {"store": "ok", "draining": "the service is stopping"}
+    assert (await web.http.get("/livez")).status_code == 200
+    answer = await web.http.get("/readyz")
+    problem = refused(answer, 503, "not-ready")
+    assert problem["error"] == "Not ready: draining: the service is stopping."
+    assert problem["checks"] == {"store": "ok", "draining": "the service is stopping"}
+    assert answer.headers["retry-after"] == "1"
+    refused(await web.http.get("/healthz"), 503, "not-ready")
+
+
+async def test_what_one_probe_says_is_not_hidden_by_the_other(web: Web) -> None:
+    web.health.says_live = {"claims": "the claim loop is stuck"}
+    web.health.says_ready = {"claims": "ok"}
+    refused(await web.http.get("/livez"), 503, "not-ready")
+    assert (await web.http.get("/readyz")).status_code == 200
+    assert refused(await web.http.get("/healthz"), 503, "not-ready")["checks"] == {"claims": "the claim loop is stuck"}

@@ -1,0 +1,82 @@
+"""Task types, queues and workers."""
+
+from __future__ import annotations
+
+import jsonschema
+import pytest
+
+from tests.api.web import TYPES, WORKER, Web, refused
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_types_are_shown_with_their_schemas(web: Web) -> None:
+    types = (await web.http.get("/types")).json()
+    assert types["broken"] == []
+    assert [found["name"] for found in types["types"]] == ["anything", "pause", "thumbnail"]
+    thumbnail = types["types"][2]
+    assert list(thumbnail) == ["name", "description", "payload_schema", "result_schema", "options", "workers"]
+    assert (thumbnail["description"], thumbnail["options"], thumbnail["workers"]) == (
+        "Scale a picture to a width.", {"queue": "pictures", "priority": 7}, 0,
+    )  # fmt: skip
+    for schema in (thumbnail["payload_schema"], thumbnail["result_schema"]):
+        assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+        jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate({"url": "x"}, thumbnail["payload_schema"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"url": 1}, thumbnail["payload_schema"])
+    assert (await web.http.get("/types/thumbnail")).json() == thumbnail
+
+
+async def test_workers_that_run_are_counted_and_their_broken_files_are_shown(web: Web) -> None:
+    await web.announce_worker()
+    await web.announce_worker(id="worker-2", types=((TYPES[0].name, "older"),), broken=())
+    await web.announce_worker(id="worker-3", state="draining", broken=())
+    types = (await web.http.get("/types")).json()
+    assert {found["name"]: found["workers"] for found in types["types"]} == {"anything": 1, "pause": 2, "thumbnail": 1}
+    assert types["broken"] == [{"file": "tasks/bad.py", "worker": WORKER, "error": "SyntaxError: oh"}]
+
+
+@pytest.mark.parametrize("path", ["/types/nope", "/queues/nope", "/types/%00", "/queues/a%20b", "/types/a%2Fb"])
+async def test_what_is_not_there_is_not_found(web: Web, path: str) -> None:
+    refused(await web.http.get(path), 404, "not-found")
+
+
+async def test_queues_are_counted(web: Web) -> None:
+    done, _, _ = [await web.submit() for _ in range(3)]
+    await web.http.post(f"/tasks/{done}/cancel")
+    web.clock.advance(2.5)
+    await web.submit(queue="slow", delay=10)
+    await web.announce_worker(queues=("slow", "idle"))
+    await web.announce_worker(id="worker-2", queues=None)
+    queues = {queue["name"]: queue for queue in (await web.http.get("/queues")).json()["queues"]}
+    assert list(queues) == ["default", "idle", "pictures", "slow"]
+    zero = {"waiting": 0, "queued": 0, "in_progress": 0, "done": 0, "failed": 0, "cancelled": 0}
+    null = {"paused": None, "max_running": None, "max_running_per_key": None, "rate": None}
+    counts = {**zero, "queued": 2, "cancelled": 1}
+    assert queues["default"] == {"name": "default", "counts": counts, "oldest_age": 2.5, **null, "workers": 1}
+    assert queues["idle"] == {"name": "idle", "counts": zero, "oldest_age": None, **null, "workers": 2}
+    assert queues["slow"]["counts"] == {**zero, "queued": 1}
+    assert queues["slow"]["oldest_age"] is None
+    assert list(queues["slow"]) == ["name", "counts", "oldest_age", *null, "workers"]
+    assert (await web.http.get("/queues/slow")).json() == queues["slow"]
+
+
+async def test_workers_are_shown_with_what_they_run(web: Web) -> None:
+    assert (await web.http.get("/workers")).json() == {"workers": []}
+    await web.announce_worker(queues=("a", "b"))
+    held, other = await web.submit(), await web.submit()
+    await web.claim(held)
+    await web.announce_worker(id="worker-2")
+    web.clock.advance(1.5)
+    first, second = (await web.http.get("/workers")).json()["workers"]
+    assert sorted(first.pop("running")) == sorted([held, other])
+    assert first == {
+        "id": WORKER, "host": "box", "pid": 4711, "version": "1.2.3", "state": "running", "queues": ["a", "b"],
+        "types": ["pause", "thumbnail", "anything"], "slots": 5, "heartbeat_age": 1.5,
+        "started_at": "2023-11-14T22:13:20.000000Z",
+    }  # fmt: skip
+    assert (second["queues"], second["running"]) == (None, [])
+    assert list(second) == [
+        "id", "host", "pid", "version", "state", "queues", "types", "slots", "running", "heartbeat_age", "started_at",
+    ]  # fmt: skip
