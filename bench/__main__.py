@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ Say = Callable[[str], None]
 
 def main() -> int:
     """Measure, print, write; the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     options = _options().parse_args()
     parts = options.only or PARTS
     scale = QUICK if options.quick else FULL

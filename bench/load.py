@@ -55,7 +55,10 @@ def _closed(address: str, *, connections: int, seconds: float, wait: bool) -> Lo
         return _good(_load(client.closed(address, connections=connections, seconds=seconds, wait=wait)))
     script = SCRIPTS / ("wait.lua" if wait else "post.lua")
     argv = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--timeout", "15s", "-s", str(script), address]
-    ran = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + BOUND, check=True)
+    try:
+        ran = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + BOUND, check=True)
+    except subprocess.TimeoutExpired as error:
+        raise Invalid(f"wrk did not end within {error.timeout:g} s: answers are missing") from error
     return _good(msgspec.json.decode(ran.stdout.splitlines()[-1], type=Load))
 
 

@@ -16,8 +16,18 @@ Lanes = dict[str, list[Figure]]
 
 def show(lanes: Lanes, facts: dict[str, object], console: Console) -> None:
     """Print a table: dolgo, floor, their ratio, and what was to be reached."""
-    table = Table("", "dolgo", "floor", "ratio", "to reach", "", title="dolgo beside its floors: medians", title_justify="left")
-    for column in table.columns[1:4]:
+    table = Table(
+        "",
+        "dolgo",
+        "CPU a task",
+        "floor",
+        "ratio",
+        "to reach",
+        "",
+        title="dolgo beside its floors: medians",
+        title_justify="left",
+    )
+    for column in table.columns[1:5]:
         column.justify = "right"
     for lane, figures in lanes.items():
         table.add_section()
@@ -42,6 +52,7 @@ def _cells(figure: Figure) -> list[str]:
     return [
         f"  {figure.work}",
         f"{number(figure.value)} {figure.unit}",
+        f"{number(median(figure.cpu) * 1e6)} µs" if figure.cpu else "",
         floor,
         f"{ratio:.0%}" if ratio is not None else "",
         ", ".join(target.text() for target in figure.targets),
