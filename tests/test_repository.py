@@ -26,7 +26,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 # below. Of the names that fit a module the longest counts.
 LAYERS = [
     {"dolgo.version", "dolgo.errors", "dolgo.task.types"},
-    {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs"},
+    {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress"},
     {"dolgo.settings"},
     {"dolgo.runner", "dolgo.store"},
     {"dolgo", "dolgo.task.notify"},  # `dolgo` itself: the public names, for task types alone
@@ -34,6 +34,7 @@ LAYERS = [
     {"dolgo.task"},  # the manager and what it is made of
     {"dolgo.task.crew", "dolgo.task.lookahead"},  # parts of the worker
     {"dolgo.task.worker", "dolgo.task.upkeep", "dolgo.api"},
+    {"dolgo.task.health"},
     {"dolgo.cli"},
     {"dolgo.main"},
 ]
@@ -47,6 +48,7 @@ LAZY = [
     ("dolgo.cli.openapi", "dolgo.api.openapi", "brings in the web framework; only this command needs it"),
     ("dolgo.main", "dolgo.store.memory", "a store is imported when its URL asks for it"),
     ("dolgo.main", "dolgo.store.sqlite", "a store is imported when its URL asks for it"),
+    ("dolgo.tasks.http_request", "dolgo.egress.transport", "brings in httpx; only a child that makes a request needs it"),
     ("dolgo.main", "watchfiles", "only --reload needs it"),
 ]
 UPWARD = {("dolgo.cli.serve", "dolgo.main")}  # the console script starts the composition root
