@@ -23,7 +23,7 @@ from dolgo.task.notify import Notify
 from dolgo.task.types import BrokenFile, ErrorCode, Lease, TypeInfo, WorkerInfo
 from tests.store.clock import Clock
 
-LIMITS = Limits(max_payload=10_000, max_batch=300_000)
+LIMITS = Limits(max_payload=10_000, max_batch=1_000_000)
 WORKER = "worker-1"
 
 
