@@ -9,8 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 import uvloop
@@ -39,6 +38,7 @@ from dolgo.task.worker import Worker
 log = logging.getLogger("dolgo")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOK_AGAIN = 500  # milliseconds between two looks whether a folder of task types has come or was replaced
 
 
 def serve(settings: Settings) -> int:
@@ -201,13 +201,26 @@ def _say(line: str) -> None:
 
 
 async def _reload(worker: Worker, settings: Settings) -> None:
-    """Have the worker load its task files anew whenever one of them changes."""
+    """Have the worker load its task files anew whenever one of them changes. A folder may come later, or be replaced."""
     from watchfiles import awatch
 
-    watched = [path for path in (*settings.tasks, "tasks") if Path(path).exists()]
-    if not watched:
-        log.warning("--reload has nothing to watch: no folder or file of task types is named, and there is no ./tasks.")
-        return
-    async for _ in awatch(*watched, debounce=200, step=50):
-        log.info("Task files changed; loading them anew.")
-        worker.reload()
+    paths = (*settings.tasks, "tasks")
+    watched = _present(paths)
+    while True:
+        async for changes in awatch(*watched, debounce=200, step=50, rust_timeout=LOOK_AGAIN, yield_on_timeout=True):
+            present = _present(paths)
+            if changes or present != watched:
+                log.info("Task files changed; loading them anew.")
+                worker.reload()
+            if present != watched:
+                break
+        watched = present
+
+
+def _present(paths: Iterable[str]) -> dict[str, int]:
+    """Those of the paths that exist, with what tells each from another that takes its name later: a watch follows the old one."""
+    present: dict[str, int] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):  # not there: a module's name, or a folder that may still come
+            present[path] = os.stat(path).st_ino
+    return present
