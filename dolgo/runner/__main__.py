@@ -26,6 +26,7 @@ from dolgo.runner.loop import LoopChild
 from dolgo.runner.single import SingleChild
 
 KINDS: dict[str, type[LoopChild | SingleChild]] = {"loop": LoopChild, "single": SingleChild}
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # that are not for this process alone
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -108,15 +109,21 @@ def _keep_from_others(*descriptors: int) -> None:
     """Processes that handlers start, or fork, get neither our descriptors nor our signal handlers."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    os.register_at_fork(after_in_child=lambda: _become_another(descriptors[0]))
+    os.register_at_fork(
+        # A copy that is terminated at once must not lose the signal to a handler that is no longer meant for it.
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS),
+        after_in_child=lambda: _become_another(descriptors[0]),
+    )
 
 
 def _become_another(link_fd: int) -> None:
     """A copy of this process must not speak for it: its link leads nowhere."""
-    _restore_signals()
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, link_fd, inheritable=False)
     os.close(nowhere)
+    _restore_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _restore_signals() -> None:

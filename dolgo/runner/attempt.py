@@ -52,6 +52,8 @@ class Attempt:
         started = monotonic()
         try:
             task_type, arguments = self._prepare(types)
+            if not task_type.is_async:  # it would block everybody; the worker knows another version of it
+                raise NotRun(Report(self.job.key, Kind.MISMATCH))
             value = await task_type.call(self._context(Context), arguments)
         except BaseException as error:  # what escapes a task may end the loop, and with it everybody else's handlers
             report = self._failed(error, started)

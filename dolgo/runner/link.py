@@ -71,6 +71,7 @@ class Child:
         self._deaf = False
         self._exited = asyncio.Event()
         self._held = contextlib.ExitStack()  # closed when the process has gone
+        self._counter: mmap.mmap | bytes = bytes(8)
         self.sent = 0  # jobs; the key of the next one
 
     @classmethod
@@ -93,6 +94,7 @@ class Child:
             await child._connect(ours)
             child._start(kind, theirs, environ)  # last, and without an await: nothing can come between the process and its watch
         except BaseException:
+            child._exited.set()
             child._held.close()
             raise
         finally:
@@ -108,7 +110,7 @@ class Child:
     @property
     def begun(self) -> int:
         """How many of the jobs sent have been taken up: a job has begun if its key is smaller. Readable after the end, too."""
-        return min(self._begun[0], self.sent)
+        return min(int.from_bytes(self._counter[:8], sys.byteorder), self.sent)
 
     def send(self, jobs: list[Job]) -> None:
         """Hand over jobs, keyed from `sent` on. Raises `RuntimeError` after `on_exit`: nobody would ever report them."""
@@ -153,11 +155,17 @@ class Child:
         self._held.callback(os.close, worker_end)
         try:
             with _counter_file() as counter:
-                self._begun = memoryview(mmap.mmap(counter.fileno(), 8)).cast("Q")
+                self._counter = shared = mmap.mmap(counter.fileno(), 8)
+                self._held.callback(self._keep_begun, shared)
                 self._process = _spawn(kind, (theirs.fileno(), counter.fileno(), lifeline), environ)
         finally:
             os.close(lifeline)
         self._watch()
+
+    def _keep_begun(self, shared: mmap.mmap) -> None:
+        """Let go of the shared page, which holds a descriptor, but not of what it says."""
+        self._counter = shared[:8]
+        shared.close()
 
     def _watch(self) -> None:
         """Have `_on_death` called when the process ends, whoever still holds its end of the link."""
@@ -197,21 +205,25 @@ class Child:
             self._receive(data)
 
     def _receive(self, data: bytes) -> None:
+        """Delivers what these bytes complete, reports in one batch however many frames they came in."""
         if self._deaf:
             return
+        reports: list[Report] = []
         try:
             for frame in self._frames.feed(data):
-                self._deliver(frame)
+                self._take(frame, reports)
         except BadFrame as error:
             log.error("child %d is killed, because it sent a malformed frame: %s", self.pid, error)
             self._deaf = True
             self.kill()
+        if reports:
+            self._on_reports(reports)
 
-    def _deliver(self, frame: ToParent) -> None:
+    def _take(self, frame: ToParent, reports: list[Report]) -> None:
         if isinstance(frame, Ended) is not self._greeted:
             raise BadFrame(f"{type(frame).__name__} at the wrong time")
         if isinstance(frame, Ended):
-            self._on_reports(frame.reports)
+            reports.extend(frame.reports)
         else:
             self._greeted = True
             self._on_hello(frame)
