@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dolgo.api import guard, problem
 from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Scope, Send
@@ -14,6 +15,7 @@ from dolgo.errors import MethodNotAllowed, NotFound, Refused
 
 log = logging.getLogger("dolgo.api")
 
+QUERIES_KEPT = 200
 SHOWN = 200  # characters of a path that are repeated in an error
 
 
@@ -43,6 +45,7 @@ class App:
     def __init__(self, api: Api, routes: Sequence[Route], *, local: bool) -> None:
         self._api = api
         self._local = local
+        self._queries: dict[tuple[str, str, bytes], Mapping[str, Any]] = {}
         self._root = Place()
         for route in routes:
             place = self._root
@@ -73,8 +76,20 @@ class App:
         if route is None:
             refused = MethodNotAllowed(f"{scope['path'][:SHOWN]} takes {place.allow()}, not {method[:SHOWN]}.")
             return problem.refusal(refused, ((b"allow", place.allow().encode()),))
-        query = read_query(route.query, scope["query_string"])
+        query = self._query(route, scope["query_string"])
         return await route.handler(self._api, Call(scope, receive, name=name, query=query, headers=headers))
+
+    def _query(self, route: Route, raw: bytes) -> Mapping[str, Any]:
+        """The parameters of a query. Clients send few different ones, so these are read once."""
+        key = (route.method, route.path, raw)
+        query = self._queries.get(key)
+        if query is None:
+            query = read_query(route.query, raw)
+            if len(self._queries) >= QUERIES_KEPT:
+                self._queries.clear()
+            if len(raw) <= SHOWN:
+                self._queries[key] = query
+        return query
 
     def _find(self, path: str) -> tuple[Place, str]:
         """The place of a path, and the part of it that may be anything. Raises NotFound."""

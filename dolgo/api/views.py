@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from dolgo.api.schema import FullTask, ShortTask, ShownAttempt
-from dolgo.task.types import Attempt, Status, Task, last_outcome
+from dolgo.task.types import Attempt, End, Status, Task, last_outcome
 
 View = Callable[[Task], bytes]
 
@@ -22,7 +22,7 @@ def accepted(id: str, status: Status) -> bytes:
     return b'{"id":"%b","status":"%b"}' % (id.encode(), status.encode())
 
 
-def short(task: Task) -> bytes:
+def short(task: Task | End) -> bytes:
     """The fixed members alone."""
     if task.status is Status.DONE:
         return _encode(ShortTask(task.id, task.status, result=_result(task)))
@@ -82,7 +82,7 @@ def _moment(seconds: float | None) -> str | None:
     return None if seconds is None else moment(seconds)
 
 
-def _result(task: Task) -> Raw:
+def _result(task: Task | End) -> Raw:
     return Raw(task.result or b"null")
 
 

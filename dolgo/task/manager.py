@@ -15,7 +15,7 @@ from dolgo.store.base import Bell, Claim, Claimed, Page, Renewed, Store
 from dolgo.task.announced import Announced
 from dolgo.task.ids import Ids
 from dolgo.task.notify import Notify
-from dolgo.task.types import FINAL, Lease, NewTask, Put, Query, QueueCounts, Settlement, Status, Task, TypeInfo
+from dolgo.task.types import FINAL, End, Lease, NewTask, Put, Query, QueueCounts, Settlement, Status, Task, TypeInfo
 from dolgo.task.verdict import Ended, given_back, unwritable, verdict
 
 log = logging.getLogger("dolgo.manager")
@@ -87,17 +87,21 @@ class Manager:
         tasks = await self._checked(submissions, batch)
         return await self._store_new(tasks, once)
 
-    async def submit_and_wait(self, submission: Submission, *, once: Once | None, timeout: float) -> tuple[Accepted, Task | None]:
-        """As `submit`, and the task if it became final within `timeout` seconds."""
+    async def submit_and_wait(
+        self, submission: Submission, *, once: Once | None, timeout: float
+    ) -> tuple[Accepted, Task | End | None]:
+        """As `submit`, and how the task ended if it became final within `timeout` seconds."""
         (task,) = await self._checked([submission], False)
         watch = await self._notify.watch(task.id)
         try:
             accepted = await self._store_new([task], once)
             if accepted.replayed:
                 return accepted, await self._replayed(accepted.tasks[0][0], timeout)
-            await watch.ended(timeout)
+            end = await watch.ended(timeout)
         finally:
             self._notify.unwatch(task.id, watch)
+        if end is not None:
+            return accepted, end
         (found,) = await self._store.get([task.id])
         return accepted, found if found is not None and found.status in FINAL else None
 
@@ -255,7 +259,7 @@ class Manager:
     async def settle(self, ended: Sequence[Ended]) -> Sequence[bool]:
         """Decide what becomes of each attempt and write it; whether each took. What the store refuses to keep fails alone."""
         try:
-            return await self._store.settle([verdict(lease, end, max_losses=self._rules.max_losses) for lease, end in ended])
+            return await self._write([verdict(lease, end, max_losses=self._rules.max_losses) for lease, end in ended])
         except Refused:
             raise
         except Exception as error:
@@ -263,7 +267,14 @@ class Manager:
                 return [(await self.settle([one]))[0] for one in ended]
             lease = ended[0][0]
             log.exception("How attempt %d of task %s ended cannot be stored.", lease.attempt, lease.id)
-            return await self._store.settle([unwritable(lease, f"{type(error).__name__}: {error}")])
+            return await self._write([unwritable(lease, f"{type(error).__name__}: {error}")])
+
+    async def _write(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        took = await self._store.settle(settlements)
+        self._notify.settled(
+            settlement for settlement, ok in zip(settlements, took, strict=True) if ok and settlement.status in FINAL
+        )
+        return took
 
     async def give_back(self, leases: Sequence[Lease], *, started: bool) -> Sequence[bool]:
         settlements: list[Settlement] = [given_back(lease, started=started) for lease in leases]

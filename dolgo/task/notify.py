@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 
 from dolgo.errors import StoreUnavailable
 from dolgo.store.base import EventPage, Store
-from dolgo.task.types import FINAL, Event
+from dolgo.task.types import FINAL, End, Event, Settlement
 
 log = logging.getLogger("dolgo.notify")
 
@@ -24,6 +25,7 @@ class Watch:
         self._waiter: asyncio.Future[None] | None = None
         self._stale = False
         self._for_the_end = False  # whoever waits is not to be woken by anything else
+        self._end: End | None = None  # as this process wrote it
 
     def tell(self, event: Event | None) -> None:
         """An event, or None for "look at the store"."""
@@ -44,11 +46,19 @@ class Watch:
         events, self._events = self._events, []
         return None if stale else events
 
-    async def ended(self, timeout: float) -> None:
-        """Return when an event says that the task is final, or it may have been missed, or after `timeout` seconds."""
+    async def ended(self, timeout: float) -> End | None:
+        """The end, once it is committed, if a worker of this process wrote it. None: look at the store.
+
+        That is when another process wrote it, it may have been missed, or `timeout` seconds are over."""
         self._for_the_end = True
-        if not self._stale and not any(event.status in FINAL for event in self._events):
+        if self._end is None and not self._stale and not any(event.status in FINAL for event in self._events):
             await self._sleep(timeout)
+        return self._end
+
+    def settled(self, end: End) -> None:
+        """The end was committed by this process: nobody needs to read back what it has just written."""
+        self._end = end
+        self._wake()
 
     async def _sleep(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -96,6 +106,12 @@ class Notify:
         watches.discard(watch)
         if not watches:
             self._watches.pop(id, None)
+
+    def settled(self, settlements: Iterable[Settlement]) -> None:
+        """These were committed just now: who waits for such an end is handed it."""
+        for settlement in settlements if self._watches else ():
+            for watch in self._watches.get(settlement.lease.id, ()):
+                watch.settled(End(settlement.lease.id, settlement.status, settlement.result, settlement.error))
 
     def close(self) -> None:
         """Wake everybody: waits answer as things stand. Later watches are woken at once."""

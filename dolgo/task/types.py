@@ -146,6 +146,15 @@ class Settlement(Struct, frozen=True):
     started: bool = True  # False: the attempt number is returned, nothing ran
 
 
+class End(Struct, frozen=True):
+    """How a task ended, as it was committed."""
+
+    id: str
+    status: Status
+    result: bytes | None
+    error: Error | None
+
+
 class Event(Struct, frozen=True):
     """One line of the log: a task came to a status."""
 
