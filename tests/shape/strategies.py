@@ -216,10 +216,13 @@ json_values = st.recursive(
 
 
 class Fitting:
-    """Draws values that fit a description; wrong here and there on purpose, if `wrong` is above 0 (of 100)."""
+    """Draws values that fit a description, but for what is wrong on purpose.
 
-    def __init__(self, description: dict[str, Any], draw: st.DrawFn, wrong: int) -> None:
-        self._root, self._defs, self._draw, self._wrong = description["root"], description["defs"], draw, wrong
+    `wrong` of 100 parts are replaced by any JSON; of every class with named members one is taken away or added, if `moved`."""
+
+    def __init__(self, description: dict[str, Any], draw: st.DrawFn, wrong: int, moved: bool) -> None:
+        self._root, self._defs, self._draw = description["root"], description["defs"], draw
+        self._wrong, self._moved = wrong, moved
 
     def value(self) -> Any:
         return self._of(self._root, 5)
@@ -273,8 +276,9 @@ class Fitting:
             count = max((i + 1 for i, f in enumerate(definition["fields"]) if f["required"]), default=len(chosen))
             return [*([] if tag is None else [tag]), *(self._of(f["type"], depth - 1) for f in definition["fields"][:count])]
         members = {f["name"]: self._of(f["type"], depth - 1) for f in chosen}
-        if self._wrong and self._draw(st.integers(0, 99)) < self._wrong:
+        if self._moved and self._draw(st.booleans()):
             members.pop(next(iter(members), ""), None)
+        elif self._moved:
             members[self._draw(st.sampled_from(NAMES))] = self._draw(json_leaves)
         return members if tag is None else {definition["tag_field"]: tag, **members}
 
@@ -282,5 +286,5 @@ class Fitting:
 @st.composite
 def values(draw: st.DrawFn, description: dict[str, Any]) -> Any:
     """A JSON value: fitting, nearly fitting, or any."""
-    wrong = draw(st.sampled_from((0, 10, 30, 100)))
-    return Fitting(description, draw, wrong).value()
+    wrong, moved = draw(st.sampled_from(((0, False), (0, True), (10, False), (30, True), (100, False))))
+    return Fitting(description, draw, wrong, moved).value()

@@ -46,6 +46,14 @@ class Row(msgspec.Struct, array_like=True, tag="row"):
     b: str = ""
 
 
+class One(msgspec.Struct, tag=1):
+    a: int = 0
+
+
+class Two(msgspec.Struct, tag=2):
+    a: int = 0
+
+
 class Order(msgspec.Struct, forbid_unknown_fields=True):
     to: Annotated[str, Meta(max_length=5)]
     pet: Cat | Dog
@@ -71,7 +79,7 @@ def test_every_wrong_member_of_a_payload_is_reported_where_it_is() -> None:
         "size": {},
         "kind": "c",
         "numbers": [1, 2.5, "s", 4],
-        "by_name": {"a/b": "x", "m~n": 1, "": None},
+        "by_name": {"a/b": "x", "m~n": "x", "": None},
         "by_number": {"one": [1], "2": ["x"]},
         "point": [1, "y"],
         "row": ["row", "x", 2],
@@ -97,6 +105,7 @@ def test_every_wrong_member_of_a_payload_is_reported_where_it_is() -> None:
         Problem("/payload/numbers/1", "Expected `int`, got `float`"),
         Problem("/payload/numbers/2", "Expected `int`, got `str`"),
         Problem("/payload/by_name/a~1b", "Expected `float`, got `str`"),
+        Problem("/payload/by_name/m~0n", "Expected `float`, got `str`"),
         Problem("/payload/by_name/", "Expected `float`, got `null`"),
         Problem("/payload/by_number/one", "Expected `int`, got `str`"),
         Problem("/payload/by_number/2/0", "Expected `int`, got `str`"),
@@ -120,6 +129,11 @@ def test_every_wrong_member_of_a_payload_is_reported_where_it_is() -> None:
 )
 def test_a_wrong_tag_is_pointed_at(pet: Any, problem: Problem) -> None:
     assert problems(describe(Order), {"to": "me", "pet": pet}) == [problem]
+
+
+def test_a_tag_is_not_taken_for_what_merely_equals_it() -> None:
+    for tag in (True, 1.0):
+        assert problems(describe(One | Two), {"type": tag}) == [Problem("/type", "Expected `int`")]
 
 
 @pytest.mark.parametrize(
