@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import cast
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -83,7 +83,7 @@ class Crowd:
     @classmethod
     async def of(cls, connections: int, url: str, wanted: bytes) -> Crowd:
         """So many connections, open; an answer without `wanted` in it is a bad one."""
-        return cls([await Lane.to(url) for _ in range(connections)], wanted)
+        return cls([await Lane(url).open() for _ in range(connections)], wanted)
 
     async def ask(self, lane: Lane, *, since: float) -> None:
         """One request and its answer."""
@@ -99,16 +99,9 @@ class Crowd:
 
 
 class Lane(asyncio.Protocol):
-    """A connection that carries one request at a time."""
+    """A connection that carries one request at a time, opened anew where the server closed it for idleness."""
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
-        self._got = b""
-        self._answer: asyncio.Future[bytes] | None = None
-
-    @classmethod
-    async def to(cls, url: str) -> Lane:
-        """A connection to the address that tasks are posted to."""
+    def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         lines = (
@@ -117,19 +110,29 @@ class Lane(asyncio.Protocol):
             "Content-Type: application/json",
             f"Content-Length: {len(BODY)}",
         )
-        request = "\r\n".join((*lines, "", "")).encode() + BODY
-        loop = asyncio.get_running_loop()
-        _, lane = await loop.create_connection(lambda: cls(request), str(parts.hostname), parts.port or 80)
-        return lane
+        self._request = "\r\n".join((*lines, "", "")).encode() + BODY
+        self._address = str(parts.hostname), parts.port or 80
+        self._transport: asyncio.Transport | None = None
+        self._got = b""
+        self._answer: asyncio.Future[bytes] | None = None
+
+    async def open(self) -> Self:
+        """Connected to the address that tasks are posted to."""
+        await asyncio.get_running_loop().create_connection(lambda: self, *self._address)
+        return self
 
     async def ask(self) -> bytes:
         """The whole answer."""
+        if self._transport is None:
+            await self.open()
+        assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(self._request)
         return await self._answer
 
     def close(self) -> None:
-        self._transport.close()
+        if self._transport is not None:
+            self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
@@ -143,7 +146,9 @@ class Lane(asyncio.Protocol):
         if len(body) >= length:
             answer, self._got = self._got, b""
             self._answer.set_result(answer)
+            self._answer = None
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
+        self._transport = None
+        if self._answer is not None:
             self._answer.set_exception(error or ConnectionResetError("the server closed the connection"))

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,6 +69,33 @@ def test_an_answer_that_does_not_say_done_makes_a_run_invalid(monkeypatch: pytes
         assert load.submit(url, connections=2, seconds=1).answers > 0
         with pytest.raises(Invalid, match="answers were not"):
             load.submit_and_wait(url, connections=2, seconds=1)
+
+
+class ClosesAfterEachAnswer(BaseHTTPRequestHandler):
+    """HTTP/1.0: one request a connection."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        body = b'{"id": "a"}'
+        self.send_response(202)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on stderr."""
+
+
+def test_a_connection_the_server_closed_is_opened_anew() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ClosesAfterEachAnswer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            seen = load.steady(f"http://127.0.0.1:{server.server_port}", rate=20, seconds=0.5, wait=False)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert seen.answers == 10
 
 
 def service(*pages: list[dict[str, Any]]) -> Service:
