@@ -54,6 +54,10 @@ class Two(msgspec.Struct, tag=2):
     a: int = 0
 
 
+class Line(msgspec.Struct, array_like=True, tag=1):
+    a: int = 0
+
+
 class Order(msgspec.Struct, forbid_unknown_fields=True):
     to: Annotated[str, Meta(max_length=5)]
     pet: Cat | Dog
@@ -134,6 +138,7 @@ def test_a_wrong_tag_is_pointed_at(pet: Any, problem: Problem) -> None:
 def test_a_tag_is_not_taken_for_what_merely_equals_it() -> None:
     for tag in (True, 1.0):
         assert problems(describe(One | Two), {"type": tag}) == [Problem("/type", "Expected `int`")]
+        assert problems(describe(Line), [tag, 1]) == [Problem("/0", "Expected `int`")]
 
 
 @pytest.mark.parametrize(
