@@ -1,13 +1,12 @@
 """One fixture that runs a test on every store."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from dolgo.store.base import Store
 from tests.store.clock import Clock
-from tests.store.kinds import KINDS
+from tests.store.kinds import KINDS, a_folder
 
 
 @pytest.fixture
@@ -21,8 +20,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=sorted(KINDS))
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    made = KINDS[request.param](tmp_path, clock)
-    await made.open()
-    yield made
-    await made.close()
+async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Store]:
+    with a_folder() as folder:
+        made = KINDS[request.param](folder, clock)
+        await made.open()
+        yield made
+        await made.close()

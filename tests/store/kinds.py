@@ -1,6 +1,9 @@
 """Every store there is, and how the tests make one. A new store adds its line here and has to keep the whole contract."""
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dolgo.store.base import Clock, Store
@@ -14,3 +17,12 @@ KINDS: dict[str, Make] = {
     "sqlite": lambda folder, clock: SqliteStore(str(folder / "dolgo.db"), clock=clock),
 }
 OUTLIVING = {"sqlite"}  # what is stored is there again when the store is opened anew
+
+MEMORY_DISK = "/dev/shm"
+
+
+@contextmanager
+def a_folder() -> Iterator[Path]:
+    """A folder for a store, in memory where the system has such a disk: these tests ask what is stored, not how it lasts."""
+    with tempfile.TemporaryDirectory(dir=MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None) as folder:
+        yield Path(folder)

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from dolgo.store.base import Claim, Store
-from dolgo.store.base import Clock as AnyClock
+from dolgo.store.base import Claim
 from dolgo.task.types import FINAL, Event, Lease, NewTask, Put, Query, Settlement, Status, Task
 from tests.store.build import claim, fresh_id, numbers, task, wants
 from tests.store.clock import Clock
+from tests.store.kinds import Make, a_folder
 from tests.store.model import Model, same
 from tests.store.moves import ARROWS, LEASE, WAYS, WORKERS, claims, new_tasks, pick, picks, ways, workers
 
 T = TypeVar("T")
-Make = Callable[[Path, AnyClock], Store]
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -34,7 +31,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="store-machine-"))
+        self.clean_up = ExitStack()
+        self.folder = self.clean_up.enter_context(a_folder())
         self.loop = asyncio.new_event_loop()
         self.clock = Clock()
         self.model = Model()
@@ -64,7 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
         finally:
             self.do(self.store.close())
             self.loop.close()
-            shutil.rmtree(self.folder)
+            self.clean_up.close()
 
     # -- picking from what there is
 

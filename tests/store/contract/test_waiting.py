@@ -97,7 +97,7 @@ async def test_a_waiting_claim_that_is_given_up_loses_no_task(store: Store) -> N
         assert await store.settle([done(lease) for lease in (*queued, *unheard)]) == [True]
 
 
-async def test_closing_ends_a_claim_that_waits(store: Store) -> None:
+async def test_closing_while_a_claim_waits_leaves_it_answered(store: Store) -> None:
     await hold(store)
     seen = (await claim(store)).seen
     waiting = asyncio.create_task(store.claim(wants(), seen=seen, wait=SHORT))
