@@ -1,6 +1,7 @@
-"""The children of a worker: one loop child for `async def` handlers, a warm pool of single children for `def` ones.
+"""The children of a worker: one that runs all `async def` handlers, and a pool of single ones, each for one task at a time.
 
-Knows which lease each child holds, so that a child's death is the end of exactly these attempts and of nothing else.
+Leases go in and come out again, each once, with how the attempt ended. Handlers never run in more slots than there are: either
+every lease aboard is in the one loop child, which keeps to its slots by itself, or no more are aboard than there are slots.
 """
 
 from __future__ import annotations
@@ -11,58 +12,27 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from dolgo.runner.link import Child, Hello, Job, Kind, Refused, Report, Setup
+from dolgo.runner.link import Child, Hello, Refused, Report, Setup
+from dolgo.task.berth import Berth
+from dolgo.task.line import Line
 from dolgo.task.types import Lease
-from dolgo.task.verdict import Loss
+from dolgo.task.verdict import UNSTARTED, Ended, Loss
 
 log = logging.getLogger("dolgo.worker")
 
 START_WITHIN = 1.0  # seconds a job for a free slot may take to begin; past it the child is stuck
 AHEAD_WITHIN = 0.1  # seconds a job sent ahead of a free slot may wait
-STUCK_AFTER = 0.4  # seconds past that at which the worker takes an unbegun job back: the child will not begin it any more
-RESTART = (0.0, 0.2, 1.0, 3.0, 10.0)  # seconds before the n-th child in a row is started that died young
+LOOK = 0.1  # seconds between two looks at what children do not tell
+RESTART = (0.0, 0.2, 1.0, 3.0, 10.0)  # seconds before a child is started when so many of its kind in a row died young
 YOUNG = 10.0  # seconds of life after which a child's death is not held against the next one
+HOPELESS = 3  # loop children in a row that died before the first of them had loaded the task types
 IDLE_SINGLES = 60.0  # seconds a single child without work is kept warm
 MOST_SINGLES = 32  # single children at once, whatever the number of slots: each is a process
-
-End = tuple[Lease, Report | Loss]
-
-
-class Berth:
-    """One child and the leases it holds, by job key in the order sent."""
-
-    def __init__(self, kind: Literal["loop", "single"]) -> None:
-        self.kind: Literal["loop", "single"] = kind
-        self.child: Child | None = None  # None until its process runs
-        self.ready = False  # it has said hello
-        self.retired = False  # gets nothing more, ends when what it runs has ended
-        self.leases: dict[int, Lease] = {}
-        self.start_by: dict[int, float] = {}  # of jobs that may not have begun
-        self.born = self.idle_since = time.monotonic()
-
-    def jobs(self, leases: Sequence[Lease], start_by: float) -> list[Job]:
-        """Take these leases on board."""
-        assert self.child is not None
-        jobs = []
-        for key, lease in enumerate(leases, start=self.child.sent):
-            self.leases[key] = lease
-            self.start_by[key] = start_by
-            jobs.append(
-                Job(key, start_by, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags)
-            )
-        return jobs
-
-    def unbegun(self, now: float) -> list[int]:
-        """Keys of jobs that should have begun by now and never will."""
-        begun = self.child.begun if self.child else 0
-        for key in [key for key in self.start_by if key < begun]:
-            del self.start_by[key]
-        return [key for key, start_by in self.start_by.items() if start_by + STUCK_AFTER < now]
 
 
 class Crew:
@@ -73,7 +43,7 @@ class Crew:
         *,
         setup: Setup,
         environ: Mapping[str, str],
-        ended: Callable[[list[End]], None],
+        ended: Callable[[list[Ended]], None],
         hello: Callable[[Hello | Refused], None],
     ) -> None:
         self._setup = setup
@@ -82,12 +52,18 @@ class Crew:
         self._hello = hello
         self._loop_berth: Berth | None = None
         self._berths: set[Berth] = set()
-        self._waiting: deque[Lease] = deque()  # for a single child
+        self._line = Line()  # leases without a slot
+        self._boarding: deque[Lease] = deque()  # leases with a slot, for which a single child is not ready yet
         self._blocking: frozenset[str] = frozenset()
-        self._young_deaths = 0
+        self._deaths = {"loop": 0, "single": 0}  # of young children in a row
+        self._greeted_once = False
+        self._draining = False  # nothing is begun any more
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self.most_singles = max(1, min(setup.slots, MOST_SINGLES))
+        self._slots = setup.slots
+        self._most_singles = max(1, min(setup.slots, MOST_SINGLES))
+        self.quick_slots = setup.slots  # those not held by a task that takes long, at the last look
+        self.quick_singles = self._most_singles
 
     # -- what the worker asks
 
@@ -96,26 +72,19 @@ class Crew:
         self._spawn("loop")
         self._later(self._watch())
 
-    def run(self, leases: Sequence[Lease], *, ahead: bool = False) -> None:
-        """Hand leases to children; `ahead` of a free slot they are given back unless they begin soon."""
-        for_loop = [lease for lease in leases if not self._alone(lease)]
-        berth = self._loop_berth
-        if for_loop and berth is not None and berth.ready and berth.child is not None:
-            berth.child.send(berth.jobs(for_loop, time.monotonic() + (AHEAD_WITHIN if ahead else START_WITHIN)))
-        elif for_loop:
-            self._ended([(lease, Report(0, Kind.UNSTARTED)) for lease in for_loop])
-        self._waiting.extend(lease for lease in leases if self._alone(lease))
-        self._feed_singles()
+    def run(self, leases: Sequence[Lease], *, within: float) -> None:
+        """Hand leases to children; those that have not begun within so many seconds are given back."""
+        self._line.add(leases, start_by=time.monotonic() + within, alone=self._alone)
+        self._feed()
 
-    def cancel(self, ids: set[str]) -> None:
-        """Ask the handlers of these tasks to stop."""
-        for lease in [lease for lease in self._waiting if lease.id in ids]:
-            self._waiting.remove(lease)
-            self._ended([(lease, Report(0, Kind.UNSTARTED))])
+    def cancel(self, tokens: set[str]) -> None:
+        """Ask the handlers that run under these leases to stop."""
+        waiting = self._line.take(lambda waiting: waiting.lease.token in tokens)
+        waiting += [lease for lease in self._boarding if lease.token in tokens]
+        self._boarding = deque(lease for lease in self._boarding if lease.token not in tokens)
+        self._give_back(waiting)
         for berth in self._berths:
-            keys = [key for key, lease in berth.leases.items() if lease.id in ids]
-            if keys and berth.child is not None:
-                berth.child.cancel(keys)
+            berth.cancel(tokens)
 
     @property
     def blocking(self) -> frozenset[str]:
@@ -124,185 +93,223 @@ class Crew:
 
     @property
     def ready(self) -> bool:
-        """Handlers can be run."""
+        """Handlers that share the loop child can be run."""
         return self._loop_berth is not None and self._loop_berth.ready
 
     @property
-    def singles_busy(self) -> int:
-        """Tasks that run in, or wait for, a single child."""
-        return len(self._waiting) + sum(len(berth.leases) for berth in self._berths if berth.kind == "single")
+    def room(self) -> int:
+        """How many more single children can be had."""
+        return self._most_singles - self._singles_held() - self._line.for_single
 
     def reload(self) -> None:
         """New children with the task files as they are now; they take over once they have loaded them."""
         self._setup = replace(self._setup, reload=True)
-        self._young_deaths = 0
+        self._deaths = dict.fromkeys(self._deaths, 0)
         self._spawn("loop", takes_over=True)
 
-    def give_back_waiting(self) -> None:
-        """End every attempt that has not begun: the worker drains."""
-        waiting, self._waiting = list(self._waiting), deque()
-        if waiting:
-            self._ended([(lease, Report(0, Kind.UNSTARTED)) for lease in waiting])
+    def drain(self) -> None:
+        """End every attempt that has not begun, and begin no more."""
+        self._draining = True
+        waiting = self._line.take(lambda waiting: True) + list(self._boarding)
+        self._boarding.clear()
+        self._give_back(waiting)
         for berth in list(self._berths):
-            self._retire(berth)
+            berth.retire()
 
-    def leases(self) -> list[Lease]:
-        """What runs, or was sent to run."""
-        return [lease for berth in self._berths for lease in berth.leases.values()]
-
-    def kill(self) -> None:
-        """Kill every child and its process group. Their attempts are not reported any more."""
+    def kill(self) -> tuple[list[Lease], list[Lease]]:
+        """Kill every child and its process group. Answers what had begun, and what was sent but had not."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
+        halves = [berth.split() for berth in self._berths]
         for berth in self._berths:
-            if berth.child is not None:
-                berth.child.kill()
+            berth.kill()
+        return [lease for begun, _ in halves for lease in begun], [lease for _, not_begun in halves for lease in not_begun]
 
     async def closed(self) -> None:
-        """Return when every child is gone."""
+        """Return when every child is gone, with what it had to tell told."""
         for berth in list(self._berths):
             if berth.child is not None:
                 await berth.child.closed()
 
-    # -- starting and feeding
+    # -- feeding
 
     def _alone(self, lease: Lease) -> bool:
         return lease.suspect or lease.type in self._blocking
+
+    def _feed(self) -> None:
+        """Hand out what waits as far as there are slots, to those first who came first."""
+        if self._closing:
+            return
+        if not self.ready:  # the new loop child will claim for itself
+            self._give_back([waiting.lease for waiting in self._line.all_for_loop()])
+        self._feed_in_bulk()
+        held = self._slots_held() if self._line else self._slots
+        while held < self._slots:
+            waiting = self._line.next(loop=self.ready, single=self._singles_held() < self._most_singles)
+            if waiting is None:
+                break
+            held += 1
+            self._begin(waiting.lease, alone=waiting.alone)
+        self._board()
+
+    def _feed_in_bulk(self) -> None:
+        """The loop child gets more than there are slots for if it is the only one that runs anything."""
+        berth = self._loop_berth
+        if berth is None or not berth.ready or not self._line or self._line.for_single or self._boarding:
+            return
+        if not any(other.aboard for other in self._berths if other is not berth):
+            berth.send([(waiting.lease, waiting.start_by) for waiting in self._line.all_for_loop()])
+
+    def _begin(self, lease: Lease, *, alone: bool) -> None:
+        if alone or self._loop_berth is None:
+            self._boarding.append(lease)
+        else:
+            self._loop_berth.send([(lease, time.monotonic() + START_WITHIN)])
+
+    def _board(self) -> None:
+        """Give the leases that have a slot a single child each, and start those that are missing."""
+        if not self._boarding:
+            return
+        singles = [berth for berth in self._berths if berth.kind == "single" and not berth.retired]
+        free = sorted((berth for berth in singles if berth.ready and not berth.aboard), key=lambda berth: berth.idle_since)
+        while self._boarding and free:
+            free.pop().send([(self._boarding.popleft(), time.monotonic() + START_WITHIN)])
+        starting = sum(not berth.ready for berth in singles)
+        for _ in range(min(len(self._boarding) - starting, self._most_singles - len(singles))):
+            self._spawn("single")
+
+    def _slots_held(self) -> int:
+        return len(self._boarding) + sum(len(berth.aboard) for berth in self._berths)
+
+    def _singles_held(self) -> int:
+        return len(self._boarding) + sum(len(berth.aboard) for berth in self._berths if berth.kind == "single")
+
+    def _give_back(self, leases: Sequence[Lease]) -> None:
+        if leases:
+            self._ended([(lease, UNSTARTED) for lease in leases])
+
+    # -- starting children, and hearing from them
 
     def _spawn(self, kind: Literal["loop", "single"], *, takes_over: bool = False) -> None:
         berth = Berth(kind)
         self._berths.add(berth)
         if kind == "loop" and not takes_over:
             self._loop_berth = berth
-        self._later(self._board(berth))
+        self._later(self._launch(berth))
 
-    async def _board(self, berth: Berth) -> None:
-        if berth.kind == "loop":
-            await asyncio.sleep(RESTART[min(self._young_deaths, len(RESTART) - 1)])
+    async def _launch(self, berth: Berth) -> None:
+        await asyncio.sleep(RESTART[min(self._deaths[berth.kind], len(RESTART) - 1)])
+        if berth.retired:
+            self._berths.discard(berth)
+            return
         try:
             berth.child = await Child.spawn(
                 berth.kind,
                 self._setup,
                 on_hello=lambda hello: self._greeted(berth, hello),
                 on_reports=lambda reports: self._reported(berth, reports),
-                on_exit=lambda code: self._gone(berth, code),
+                on_exit=lambda code: self._gone(berth, _how(code)),
                 environ=self._environ,
             )
-        except OSError as error:
-            log.error("A child process could not be started: %s", error)
-            self._gone(berth, None)
+        except Exception as error:  # whatever it is, there is no child, and another try is due
+            self._gone(berth, f"could not be started: {error}")
 
     def _greeted(self, berth: Berth, hello: Hello | Refused) -> None:
-        if berth.kind == "loop":
+        berth.ready = isinstance(hello, Hello)
+        if berth.retired:  # before it was ready: others have taken over, with newer files perhaps
+            berth.retire()
+        elif berth.kind == "loop":
             if isinstance(hello, Hello):
+                self._greeted_once = True
                 self._blocking = hello.blocking
                 self._take_over(berth)
             self._hello(hello)
-        berth.ready = isinstance(hello, Hello)
-        if berth.retired:
-            self._retire(berth)
-        self._feed_singles()
+        self._feed()
 
     def _take_over(self, berth: Berth) -> None:
         """A loop child has loaded its types. If it is not the one in charge, the children with the old files end their work."""
-        if berth is not self._loop_berth and not berth.retired:
+        if berth is not self._loop_berth:
             for old in [old for old in self._berths if old.born < berth.born]:
-                self._retire(old)
+                old.retire()
             self._loop_berth = berth
 
-    def _feed_singles(self) -> None:
-        free = [b for b in self._berths if b.kind == "single" and b.ready and not b.retired and not b.leases]
-        while self._waiting and free:
-            berth = free.pop()
-            assert berth.child is not None
-            berth.child.send(berth.jobs([self._waiting.popleft()], time.monotonic() + START_WITHIN))
-        singles = [b for b in self._berths if b.kind == "single" and not b.retired]
-        starting = sum(not b.ready for b in singles)
-        for _ in range(min(len(self._waiting) - starting, self.most_singles - len(singles))):
-            self._spawn("single")
-
-    # -- hearing from children
-
     def _reported(self, berth: Berth, reports: list[Report]) -> None:
-        ends: list[End] = []
-        for report in reports:
-            lease = berth.leases.pop(report.key, None)  # None: it was taken back from a stuck child
-            berth.start_by.pop(report.key, None)
-            if lease is not None:
-                ends.append((lease, report))
-        berth.idle_since = time.monotonic()
+        ends = berth.ended(reports)
         if ends:
             self._ended(ends)
-        if berth.kind == "single":
-            self._feed_singles()
+        if self._line or self._boarding:
+            self._feed()
 
-    def _gone(self, berth: Berth, code: int | None) -> None:
+    def _gone(self, berth: Berth, how: str) -> None:
         """A child is dead: its attempts are over, and the next one is started."""
         self._berths.discard(berth)
-        how = _how(code)
-        begun = berth.child.begun if berth.child else 0
-        started = [lease for key, lease in berth.leases.items() if key < begun]
-        unstarted = [lease for key, lease in berth.leases.items() if key >= begun]
-        if not berth.retired or started:
-            pid = berth.child.pid if berth.child else "?"
-            log.warning("The %s child %s %s with %d task(s) begun in it.", berth.kind, pid, how, len(started))
-        young = time.monotonic() - berth.born < YOUNG and not started
-        self._young_deaths = self._young_deaths + 1 if young else 0
+        berth.ready = False
         if self._closing:
             return
-        if berth is self._loop_berth:
-            self._spawn("loop")
-        ends: list[End] = [(lease, Loss(how, alone=len(started) == 1)) for lease in started]
-        ends += [(lease, Report(0, Kind.UNSTARTED)) for lease in unstarted]
-        if ends:
-            self._ended(ends)
-        self._feed_singles()
+        begun, unbegun = berth.split()
+        if begun or not berth.retired:
+            log.warning("The %s child %s %s with %d task(s) begun in it.", berth.kind, berth.pid, how, len(begun))
+        if not berth.retired:
+            young = time.monotonic() - berth.born < YOUNG and not begun
+            self._deaths[berth.kind] = self._deaths[berth.kind] + 1 if young else 0
+        if berth is self._loop_berth and not self._draining:
+            self._replace_loop(how)
+        if begun or unbegun:
+            ends: list[Ended] = [(lease, Loss(how, alone=len(begun) == 1)) for lease in begun]
+            self._ended(ends + [(lease, UNSTARTED) for lease in unbegun])
+        self._feed()
+
+    def _replace_loop(self, how: str) -> None:
+        if not self._greeted_once and self._deaths["loop"] >= HOPELESS:
+            self._hello(Refused(f"the child process that loads them {how}, {HOPELESS} times in a row"))
+        self._spawn("loop")
 
     # -- watching
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(AHEAD_WITHIN)
-            now = time.monotonic()
-            for berth in list(self._berths):
-                stuck = berth.unbegun(now) if berth.start_by else []
-                if stuck:
-                    self._take_back(berth, stuck)
-                elif berth.kind == "single" and not berth.leases and berth.ready and now - berth.idle_since > IDLE_SINGLES:
-                    self._retire(berth)
+            await asyncio.sleep(LOOK)
+            try:
+                self._look(time.monotonic())
+            except Exception:  # the next look may be better, and no look at all is worse
+                log.exception("The children could not be looked after.")
 
-    def _take_back(self, berth: Berth, keys: list[int]) -> None:
+    def _look(self, now: float) -> None:
+        late = self._line.take(lambda waiting: waiting.start_by < now) if self._line else []
+        self._give_back(late)
+        slow = slow_singles = len(self._boarding)
+        for berth in list(self._berths):
+            if stuck := berth.take_stuck(now):
+                self._take_back(berth, stuck)
+            older = berth.older(now - AHEAD_WITHIN)
+            slow += older
+            slow_singles += older if berth.kind == "single" else 0
+            if berth.kind == "single" and not berth.aboard and berth.ready and now - berth.idle_since > IDLE_SINGLES:
+                berth.retire()
+        self.quick_slots = max(0, self._slots - slow)
+        self.quick_singles = max(0, self._most_singles - slow_singles)
+
+    def _take_back(self, berth: Berth, leases: list[Lease]) -> None:
         """A handler blocks its child: what has not begun there goes elsewhere, and so does all that comes."""
-        log.warning("The %s child %s is blocked by a handler; %d task(s) are taken back from it.",
-                    berth.kind, berth.child.pid if berth.child else "?", len(keys))  # fmt: skip
-        leases = [berth.leases.pop(key) for key in keys if key in berth.leases]
-        for key in keys:
-            del berth.start_by[key]
-        self._retire(berth)
-        if berth is self._loop_berth:
+        log.warning("A handler blocks the %s child %s; %d task(s) are taken back from it.", berth.kind, berth.pid, len(leases))
+        berth.retire()
+        if berth is self._loop_berth and not self._draining:
             self._spawn("loop")
-        self._ended([(lease, Report(0, Kind.UNSTARTED)) for lease in leases])
+        self._give_back(leases)
+        self._feed()
 
-    def _retire(self, berth: Berth) -> None:
-        """No more work for this child; it exits by itself when what it runs has ended."""
-        berth.retired = True
-        if berth.child is not None and berth.ready:  # else when it says hello
-            berth.child.stop()
-
-    def _later(self, coroutine: object) -> None:
-        task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+    def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-def _how(code: int | None) -> str:
+def _how(code: int) -> str:
     """How a process ended, as a clause."""
-    if code is None:
-        return "could not be started"
-    if code < 0:
-        try:
-            return f"was killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was killed by signal {-code}"
-    return f"exited with code {code}"
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -9,28 +9,32 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from os import getpid
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from dolgo.errors import BadTaskType, Refused, StoreUnavailable
+from dolgo.errors import Refused
 from dolgo.runner import link
-from dolgo.store.base import Claim
-from dolgo.task.crew import Crew, End
+from dolgo.store.base import Claim, Claimed
+from dolgo.task.crew import AHEAD_WITHIN, START_WITHIN, Crew
 from dolgo.task.fleet import Fleet, birth, this_host
+from dolgo.task.leases import BACKOFF, MARGIN, Leases
 from dolgo.task.lookahead import LookAhead
 from dolgo.task.manager import Manager
-from dolgo.task.types import BrokenFile, Lease, TypeInfo, WorkerInfo
+from dolgo.task.presence import Presence
+from dolgo.task.types import Lease, WorkerInfo
+from dolgo.task.verdict import UNSTARTED, Ended
 
 log = logging.getLogger("dolgo.worker")
 
 ASK_EVERY = 0.5  # seconds between two looks whether a running task was asked to be cancelled by another process
 MOST_UNSETTLED = 5_000  # ends that wait for the store; past it nothing is claimed
-LEASE_MARGIN = 0.1  # part of the lease at whose rest running handlers are stopped if it could not be renewed
-BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between two tries while the store cannot be reached
-REANNOUNCE = 3_600.0  # seconds between two announcements of unchanged types
+CLAIM_AGAIN = 1.0  # seconds after a claim that failed
+ANSWER = 6.0  # seconds within which the store answers a claim, or says that it does not
+GIVE_BACK = 5.0  # seconds for giving back what did not end in time
+LEAVE = 2.0  # seconds for the last goodbye
 
 
 class Options(Struct, frozen=True):
@@ -45,86 +49,77 @@ class Options(Struct, frozen=True):
     environ: Mapping[str, str]  # theirs, beside this process's own
 
 
-class Held(Struct):
-    """A lease this worker holds, from the claim until the end was written."""
-
-    lease: Lease
-    until: float  # monotonic: not to be trusted past it
-
-
 class Wanted(NamedTuple):
-    """What to claim, and whether it is ahead of a free slot."""
+    """What to claim in one go."""
 
-    claim: Claim
-    ahead: bool
+    claims: list[tuple[Claim, float]]  # and within how many seconds what it brings has to begin
+    whole: bool  # together they would take a task of any type
+    free: bool  # there are slots free for it
 
 
 class Worker:
-    """One worker of a process. `start`, and `drain` or `stop` in the end."""
+    """One worker of a process. `start`, and `drain` and `stop` in the end."""
 
     def __init__(self, manager: Manager, fleet: Fleet, *, id: str, options: Options) -> None:
         self._manager = manager
         self._fleet = fleet
         self.id = id
         self._options = options
-        self._held: dict[str, Held] = {}
         self._running = 0  # leases held whose attempt is not over
-        self._unsettled = 0
-        self._ahead = LookAhead(options.slots)
-        self._types: dict[str, TypeInfo] = {}
-        self._broken: tuple[BrokenFile, ...] = ()
+        self._ahead = LookAhead()
         self._avoid: set[tuple[str, str]] = set()
-        self._announced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._state = "running"
-        self._started_at = 0.0
+        self._draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._idle = asyncio.Event()
+        self._claiming: asyncio.Task[None] | None = None
+        self._asked: list[asyncio.Task[Claimed]] = []  # claims under way
         self._turned_at = time.monotonic()
         self._claim_failed = False
-        self._claim_in_doubt = False  # a claim may have been made whose answer never came
+        self._in_doubt = False  # a claim may have been made whose answer never came
         self._backlog = True  # there may be more to claim at once
-        self._seen = 0  # rings of the work bell that the last claim accounts for
+        self._whole = False  # the last claims would have taken a task of any type
+        self._seen = 0  # rings of the work bell that the last claims account for
         self._next_at: float | None = None  # when more becomes claimable
         self._wants_room = True  # the claim loop has something to do as soon as an attempt ends
         self._crew = Crew(setup=options.setup, environ=options.environ, ended=self._ended, hello=self._greeted)
+        self._leases = Leases(manager, worker=id, seconds=options.lease, stop=self._crew.cancel)
+        self._presence = Presence(manager, fleet, _described(id, options))
 
     # -- life
 
     async def start(self) -> None:
-        """Return when the children have loaded their types and these are announced. Raises BadTaskType."""
-        self._started_at = await self._manager.now()
+        """Return when the children have loaded their types and these are announced. Raises BadTaskType, StoreUnavailable."""
         self._crew.start()
-        await self._announced
-        self._run(self._beat(), "heartbeat")
-        self._run(self._watch_cancels(), "cancels")
-        self._claiming = self._run(self._claim_on(), "claim")
+        await self._presence.announced
+        self._keep("heartbeat", self._beat)
+        self._keep("doubts", self._doubt)
+        self._keep("cancels", self._hear_cancels)
+        self._claiming = self._keep("claim", self._turn)
 
     async def drain(self) -> None:
         """Finish what runs, for `drain_timeout` seconds at most; give the rest back. Calling it twice is harmless."""
-        if self._state == "draining":
+        if self._draining:
             return
-        self._state = "draining"
-        self._manager.work.ring()
-        await asyncio.wait(
-            {self._claiming}, timeout=6.0
-        )  # a claim under way is answered by then; cut short, its answer were lost
-        self._crew.give_back_waiting()
-        self._run(self._heartbeat(), "drain")
+        self._draining = True
+        if self._claiming is not None:  # an answer under way is waited for; cut short, its tasks were lost until their leases end
+            self._look_anew()
+            await asyncio.wait({self._claiming}, timeout=ANSWER)
+        self._crew.drain()
+        self._run(self._say_draining(), "drain")
         try:
             async with asyncio.timeout(self._options.drain_timeout):
-                while self._held:
-                    self._idle.clear()
-                    await self._idle.wait()
+                await self._leases.emptied()
         except TimeoutError:
             await self._give_back_rest()
 
     async def stop(self) -> None:
         """End the children and say goodbye; what still runs is killed and was given back by `drain`."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
         self._crew.kill()
         try:
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(LEAVE):
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await self._crew.closed()
                 await self._fleet.leave([self.id])
         except (TimeoutError, Refused) as error:
@@ -136,7 +131,6 @@ class Worker:
 
     def reload(self) -> None:
         """Load the task files anew; what runs goes on in the old children."""
-        self._avoid.clear()
         self._crew.reload()
 
     @property
@@ -149,61 +143,112 @@ class Worker:
         """The last claim reached the store."""
         return not self._claim_failed
 
+    async def _say_draining(self) -> None:
+        try:
+            if self._in_doubt:
+                await self._leases.reconcile()
+            await self._presence.drain()
+        except Refused as error:
+            log.warning("The store was not told that this worker stops: %s", error)
+
+    async def _give_back_rest(self) -> None:
+        """The time to drain is over: what still runs is killed, and free for others as soon as it is dead."""
+        begun, unbegun = self._crew.kill()
+        log.warning("%d task(s) did not end in time and are given back.", len(begun))
+        try:
+            async with asyncio.timeout(GIVE_BACK):
+                await self._crew.closed()
+                await self._manager.give_back(begun, started=True)
+                await self._manager.give_back(unbegun, started=False)
+        except (TimeoutError, Refused) as error:
+            log.error("They could not be given back and wait for their leases to end: %s", error or "time ran out")
+
     # -- claiming
 
-    async def _claim_on(self) -> None:
-        while self._state == "running":
-            seen = self._manager.work.count
-            wanted = self._wanted()
-            if not wanted or (wanted[0].ahead and not self._backlog):
-                await self._manager.work.wait(seen, self._options.lease)
-                self._turned_at = time.monotonic()
-            elif self._backlog:
-                await self._claim_all(wanted)
-            else:
-                await self._claim_all(wanted, seen=self._seen, wait=await self._patience())
-
-    async def _claim_all(self, wanted: list[Wanted], *, seen: int | None = None, wait: float = 0.0) -> None:
-        """Make these claims in one commit and hand on what they bring; with `seen`, once there may be something to claim."""
-        try:
-            answers = await asyncio.gather(*[self._manager.claim(claim, seen=seen, wait=wait) for claim, _ in wanted])
-        except Refused as error:
-            await self._not_claimed(error)
-            return
+    async def _turn(self) -> None:
+        """Claim what there is room for; if nothing is claimable, wait until something may be."""
         self._turned_at = time.monotonic()
-        self._claim_failed = False
-        for (_, ahead), answer in zip(wanted, answers, strict=True):
-            self._take(answer.leases, ahead=ahead)
-        self._backlog = any(len(answer.leases) == claim.limit for (claim, _), answer in zip(wanted, answers, strict=True))
-        self._seen, self._next_at = answers[0].seen, answers[0].next_at
+        if self._in_doubt:
+            await self._ask_what_is_held()
+            return
+        seen = self._manager.work.count
+        wanted = self._wanted()
+        if not wanted.claims:
+            await self._manager.work.wait(seen, self._options.lease)
+        elif self._backlog:
+            await self._claim(wanted)
+        elif self._whole and wanted.whole and wanted.free:
+            await self._claim(wanted, seen=self._seen, wait=await self._patience())
+        else:
+            await self._manager.work.wait(self._seen, await self._patience())
+            self._backlog = True
 
-    def _wanted(self) -> list[Wanted]:
-        """What to claim now: for the free slots any type, and ahead of them types measured as short."""
-        if not self._crew.ready or self._unsettled > MOST_UNSETTLED:
-            return []
-        types = frozenset(self._types)
+    def _wanted(self) -> Wanted:
+        """What to claim now: for the free slots tasks of any type, and ahead of them those of types measured as short.
+
+        If no slot is free but slots come free all the time, tasks of any type are among those ahead: the short ones must not
+        keep the others out for as long as there are short ones."""
+        crew, every = self._crew, self._presence.types.keys()
+        types = frozenset(every) if crew.ready else crew.blocking & every
         free = self._options.slots - self._running
-        room = self._crew.most_singles - self._crew.singles_busy
-        if room < free:  # no more than there are processes for
-            types, free = (types, room) if room > 0 else (types - self._crew.blocking, free)
-        short = self._ahead.short(types - self._crew.blocking)
-        more = 0 if self._crew.singles_busy else self._ahead.more(max(0, -free), short)
-        self._wants_room = free <= 0 or types != self._types.keys()
-        claims = [Wanted(self._claim(types, free), False), Wanted(self._claim(short, more), True)]
-        return [wanted for wanted in claims if wanted.claim.types and wanted.claim.limit > 0]
+        more = self._more(types, free)
+        first = free if free > 0 else min(crew.quick_slots, more)
+        room = min(first, crew.room if free > 0 else crew.quick_singles) if crew.blocking & types else first
+        if len(self._leases) - self._running > MOST_UNSETTLED:
+            first = room = more = 0
+        within = START_WITHIN if free > 0 else AHEAD_WITHIN
+        short = self._ahead.short(types)
+        asked = [(types, room, within), (types - crew.blocking, first - room, within)]
+        asked.append((short, more if free > 0 else more - first, AHEAD_WITHIN))
+        whole = room > 0 and len(types) == len(every)
+        self._wants_room = not whole
+        return Wanted(
+            [(self._ask(names, limit), within) for names, limit, within in asked if names and limit > 0], whole, free > 0
+        )
 
-    def _claim(self, types: frozenset[str], limit: int) -> Claim:
+    def _more(self, types: frozenset[str], free: int) -> int:
+        """How many short tasks to claim beyond the free slots."""
+        short = self._ahead.short(types)
+        slots = min(self._crew.quick_slots, self._crew.quick_singles) if short & self._crew.blocking else self._crew.quick_slots
+        return self._ahead.more(max(0, -free), slots=slots) if short else 0
+
+    def _ask(self, types: frozenset[str], limit: int) -> Claim:
         return Claim(self.id, limit, self._options.lease, types, self._options.queues, frozenset(self._avoid))
 
-    def _take(self, leases: Sequence[Lease], *, ahead: bool) -> None:
-        until = time.monotonic() + self._options.lease
-        for lease in leases:
-            self._held[lease.id] = Held(lease, until)
+    async def _claim(self, wanted: Wanted, *, seen: int | None = None, wait: float = 0.0) -> None:
+        """Make these claims in one commit and hand on what they bring; with `seen`, once there may be something to claim."""
+        claim = self._manager.claim
+        self._seen = self._manager.work.count
+        self._asked = [asyncio.create_task(claim(asked, seen=seen, wait=wait)) for asked, _ in wanted.claims]
+        try:
+            await asyncio.wait(self._asked)
+        finally:
+            asked, self._asked = self._asked, []
+            for task in asked:
+                task.cancel()
+        self._whole = wanted.whole
+        self._backlog = False
+        for task, (claimed, within) in zip(asked, wanted.claims, strict=True):
+            if task.cancelled():
+                self._in_doubt = True
+            elif error := task.exception():
+                self._not_claimed(error)
+            else:
+                self._claimed(task.result(), claimed.limit, within)
+
+    def _claimed(self, answer: Claimed, limit: int, within: float) -> None:
+        self._seen, self._next_at = answer.seen, answer.next_at
+        self._backlog = self._backlog or len(answer.leases) == limit
+        if answer.leases:
+            self._take(answer.leases, within)
+
+    def _take(self, leases: Sequence[Lease], within: float) -> None:
+        self._leases.take(leases)
         self._running += len(leases)
-        if self._state != "running":
-            self._ended([(lease, link.Report(0, link.Kind.UNSTARTED)) for lease in leases])
-        elif leases:
-            self._crew.run(leases, ahead=ahead)
+        if self._draining:
+            self._ended([(lease, UNSTARTED) for lease in leases])
+        else:
+            self._crew.run(leases, within=within)
 
     async def _patience(self) -> float:
         """Seconds until something becomes claimable by time alone; now and then it looks without a reason, to be sure."""
@@ -211,21 +256,40 @@ class Worker:
             return self._options.lease
         return min(self._options.lease, max(0.0, self._next_at - await self._manager.now()))
 
-    async def _not_claimed(self, error: Refused) -> None:
+    def _not_claimed(self, error: BaseException) -> None:
         if not self._claim_failed:
-            log.error("Tasks cannot be claimed: %s", error)
-        self._claim_failed = self._claim_in_doubt = self._backlog = True
-        await asyncio.sleep(BACKOFF[-1] / 2)
+            unknown = None if isinstance(error, Refused) else error
+            log.error("Tasks cannot be claimed: %s", error, exc_info=unknown)
+        self._claim_failed = self._in_doubt = True
 
-    # -- settling
+    async def _ask_what_is_held(self) -> None:
+        """After a claim without an answer: no other is made before it is known what that one took."""
+        if self._claim_failed:
+            await asyncio.sleep(CLAIM_AGAIN)
+        try:
+            await self._leases.reconcile()
+        except Refused:
+            self._claim_failed = True
+        else:
+            self._in_doubt = self._claim_failed = False
+            self._backlog = True
 
-    def _ended(self, ends: list[End]) -> None:
+    def _look_anew(self) -> None:
+        """What to claim has changed: a claim that waits for work is called off."""
+        self._backlog = True
+        for claim in self._asked:
+            claim.cancel()
+        self._manager.work.ring()
+
+    # -- ends
+
+    def _ended(self, ends: list[Ended]) -> None:
         """Attempts are over: their slots are free, their ends go to the store."""
         self._running -= len(ends)
-        self._unsettled += len(ends)
+        blocking = self._crew.blocking
         for lease, end in ends:
             if isinstance(end, link.Report):
-                self._ahead.measured(lease.type, end.seconds)
+                self._ahead.measured(lease.type, end.seconds, alone=lease.type in blocking)
                 if end.kind is link.Kind.MISMATCH:
                     log.warning("This worker's code cannot run %s as it was submitted; it leaves those to others.", lease.type)
                     self._avoid.add((lease.type, lease.hash))
@@ -233,130 +297,66 @@ class Worker:
             self._manager.work.ring()
         self._run(self._settle(ends), "settle")
 
-    async def _settle(self, ends: list[End]) -> None:
-        """Write the ends, however long the store takes: only a lease that is lost makes them worthless."""
-        tries = 0
-        while True:
-            try:
-                took = await self._manager.settle(ends)
-                break
-            except StoreUnavailable as error:
-                log.log(logging.WARNING if tries else logging.INFO, "%d ends wait for the store: %s", len(ends), error)
-                await asyncio.sleep(BACKOFF[min(tries, len(BACKOFF) - 1)])
-                tries += 1
-        self._unsettled -= len(ends)
-        for (lease, _), settled in zip(ends, took, strict=True):
-            self._let_go(lease)
-            if not settled:
-                log.warning("The end of attempt %d of task %s came too late: the lease was lost.", lease.attempt, lease.id)
-        if not self._held:
-            self._idle.set()
+    async def _settle(self, ends: list[Ended]) -> None:
+        many = len(self._leases) - self._running > MOST_UNSETTLED
+        await self._leases.settle(ends)
+        if many:
+            self._manager.work.ring()
 
-    def _let_go(self, lease: Lease) -> None:
-        held = self._held.get(lease.id)
-        if held is not None and held.lease.token == lease.token:
-            del self._held[lease.id]
-
-    async def _give_back_rest(self) -> None:
-        """The time to drain is over: what still runs is killed, and free for others at once."""
-        running = self._crew.leases()
-        self._crew.kill()
-        log.warning("%d task(s) did not end in time and are given back.", len(running))
-        try:
-            async with asyncio.timeout(5.0):
-                await self._manager.give_back(running, started=True)
-        except (TimeoutError, Refused) as error:
-            log.error("They could not be given back and wait for their leases to end: %s", error or "time ran out")
-
-    # -- leases
+    # -- what is done now and then
 
     async def _beat(self) -> None:
-        """Renew the leases and the worker's own record, three times a lease."""
-        every = self._options.lease / 3
-        reannounce = time.monotonic() + REANNOUNCE
+        """Renew the leases and the worker's own record, three times a lease; sooner after it could not be done."""
+        tries = 0
         while True:
-            await asyncio.sleep(every)
+            every = self._options.lease / 3
+            await asyncio.sleep(min(every, BACKOFF[min(tries, len(BACKOFF)) - 1]) if tries else every)
             try:
-                await self._renew()
-                await self._heartbeat()
-                if time.monotonic() > reannounce:
-                    reannounce = time.monotonic() + REANNOUNCE
-                    await self._manager.types.announce(self._types.values())
+                await self._leases.beat()
+                await self._presence.beat()
+                tries = 0
             except Refused as error:
                 log.error("The leases could not be renewed: %s", error)
-                self._stop_doubtful()
+                tries += 1
 
-    async def _renew(self) -> None:
-        sent_at = time.monotonic()
-        tokens = {id: held.lease.token for id, held in self._held.items()}
-        if not tokens and not self._claim_in_doubt:
-            return
-        self._claim_in_doubt = False
-        answer = await self._manager.renew(self.id, tokens, self._options.lease)
-        lost = set(answer.lost)
-        for id in tokens:
-            if id in self._held and id not in lost and self._held[id].lease.token == tokens[id]:
-                self._held[id].until = sent_at + self._options.lease
-        self._crew.cancel(lost | set(answer.cancel_asked))
-        unknown = [lease for lease in answer.unnamed if lease.id not in self._held]
-        if unknown:
-            log.warning("%d task(s) were claimed by an answer that got lost; they are given back.", len(unknown))
-            await self._manager.give_back(unknown, started=False)
+    async def _doubt(self) -> None:
+        """In its own time, because a renewal may wait for the store for longer than a lease has left."""
+        await asyncio.sleep(self._options.lease * MARGIN / 2)
+        self._leases.stop_doubtful()
 
-    def _stop_doubtful(self) -> None:
-        """Stop handlers whose lease may be over: somebody else may run these tasks by now. Ready ends are still offered."""
-        soon = time.monotonic() + self._options.lease * LEASE_MARGIN
-        self._crew.cancel({id for id, held in self._held.items() if held.until < soon})
-
-    async def _watch_cancels(self) -> None:
-        while True:
-            await self._manager.cancels.wait(self._manager.cancels.count, ASK_EVERY)
-            if self._running:
-                try:
-                    asked = await self._manager.asked(self.id)
-                except Refused as error:
-                    log.warning("Cannot ask which tasks to cancel: %s", error)
-                    continue
-                if asked:
-                    self._crew.cancel(set(asked))
-
-    # -- being known
+    async def _hear_cancels(self) -> None:
+        rung = self._manager.cancels.count
+        if self._running:
+            try:
+                await self._leases.hear_cancels()
+            except Refused as error:
+                log.warning("Cannot ask which tasks to cancel: %s", error)
+        await self._manager.cancels.wait(rung, ASK_EVERY)
 
     def _greeted(self, hello: link.Hello | link.Refused) -> None:
         """A loop child has loaded the types, or refuses to."""
         if isinstance(hello, link.Refused):
-            if not self._announced.done():
-                self._announced.set_exception(BadTaskType(hello.reason))
-            log.error("The task types cannot be loaded: %s", hello.reason)
+            self._presence.give_up(hello.reason)
             return
-        for broken in set(hello.broken) - set(self._broken):
-            log.error("The task file %s is left out:\n%s", broken.file, broken.error)
-        self._types = {info.name: info for info in hello.types}
-        self._broken = tuple(hello.broken)
-        self._run(self._announce(), "announce")
+        self._presence.learn(hello)
+        self._avoid.clear()  # other code may be able to run what the one before could not
+        self._look_anew()
+        self._run(self._presence.announce(), "announcement")
 
-    async def _announce(self) -> None:
-        try:
-            await self._manager.types.announce(self._types.values())
-            await self._heartbeat()
-        except Refused as error:
-            if not self._announced.done():
-                self._announced.set_exception(error)
-            log.error("The task types could not be announced: %s", error)
-            return
-        if not self._announced.done():
-            self._announced.set_result(None)
-        self._manager.work.ring()
+    # -- tasks of its own
 
-    async def _heartbeat(self) -> None:
-        options = self._options
-        queues = None if options.queues is None else tuple(sorted(options.queues))
-        info = WorkerInfo(
-            id=self.id, host=socket.gethostname(), pid=getpid(), version=options.version, state=self._state, queues=queues,
-            types=tuple((info.name, info.hash) for info in self._types.values()), broken=self._broken, slots=options.slots, lease=options.lease,
-            started_at=self._started_at, boot=this_host(), birth=birth(getpid()) or 0.0,
-        )  # fmt: skip
-        await self._fleet.announce(info, every=options.lease / 3)
+    def _keep(self, name: str, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Take this step again and again, whatever becomes of one of them. Claiming ends when the worker drains."""
+
+        async def steps() -> None:
+            while not (self._draining and name == "claim"):
+                try:
+                    await step()
+                except Exception:
+                    log.exception("The worker's %s failed; it goes on.", name)
+                    await asyncio.sleep(CLAIM_AGAIN)
+
+        return self._run(steps(), name)
 
     def _run(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine, name=name)
@@ -368,3 +368,12 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("The worker's %s ended with an error.", task.get_name(), exc_info=error)
+
+
+def _described(id: str, options: Options) -> WorkerInfo:
+    """The worker as it is announced, before it knows its task types."""
+    queues = None if options.queues is None else tuple(sorted(options.queues))
+    return WorkerInfo(
+        id=id, host=socket.gethostname(), pid=getpid(), version=options.version, state="running", queues=queues, types=(),
+        broken=(), slots=options.slots, lease=options.lease, started_at=0.0, boot=this_host(), birth=birth(getpid()) or 0.0,
+    )  # fmt: skip
