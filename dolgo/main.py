@@ -81,7 +81,7 @@ class Parts:
         self.manager = Manager(store, rules=rules, types=types, notify=self.notify, clock=time.time)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
         self.upkeep = Upkeep(store, self.fleet, types, keeping=keeping, host=this_host())
-        self.setup = Setup(settings.tasks, max(1, settings.slots), settings.max_result)
+        self.setup = Setup(settings.tasks, max(1, settings.slots), settings.max_result, settings.reload)
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.health = Health(store, self.worker, lease=settings.lease)

@@ -60,6 +60,8 @@ def main() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # what is printed must not die with the process
     link = socket.socket(fileno=link_fd)
     setup = _receive_setup(link)
+    sys.dont_write_bytecode = setup.reload  # a file changed twice within a second would be taken from its stale bytecode
+    sys.setrecursionlimit(2 * sys.getrecursionlimit())  # what the web could read is nested no deeper than can be read here
     types = _load(link, setup)
     if types is not None:
         begun = memoryview(mmap.mmap(counter_fd, 8)).cast("Q")

@@ -37,7 +37,7 @@ class Setup(Struct, array_like=True, tag="setup", frozen=True):
     paths: tuple[str, ...]  # files, folders and modules to find task types in
     slots: int  # handlers at once, in a loop child
     max_result: int  # bytes
-    reload: bool = False  # files have changed under a running service: a name taken twice makes a broken file, and stops nothing
+    reload: bool = False  # files may change while the service runs: a name taken twice makes a broken file, and stops nothing
 
 
 class Job(Struct, array_like=True, frozen=True, gc=False):

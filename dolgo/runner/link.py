@@ -152,14 +152,14 @@ class Child:
 
     def _start(self, kind: str, theirs: socket.socket, environ: Mapping[str, str] | None) -> None:
         lifeline, worker_end = os.pipe()
-        self._held.callback(os.close, worker_end)
-        try:
-            with _counter_file() as counter:
-                self._counter = shared = mmap.mmap(counter.fileno(), 8)
-                self._held.callback(self._keep_begun, shared)
-                self._process = _spawn(kind, (theirs.fileno(), counter.fileno(), lifeline), environ)
-        finally:
-            os.close(lifeline)
+        # Both ends stay open here. When this process is killed, the kernel may end the child first, and with the last descriptor of
+        # the child's end, were it not for ours, the order to signal its group would be gone before the other end is closed.
+        for end in (worker_end, lifeline):
+            self._held.callback(os.close, end)
+        with _counter_file() as counter:
+            self._counter = shared = mmap.mmap(counter.fileno(), 8)
+            self._held.callback(self._keep_begun, shared)
+            self._process = _spawn(kind, (theirs.fileno(), counter.fileno(), lifeline), environ)
         self._watch()
 
     def _keep_begun(self, shared: mmap.mmap) -> None:
