@@ -55,7 +55,8 @@ def _article(document: Json, id: str, method: str, path: str, operation: Json) -
     rows = [(p["name"], _kind(p["schema"]), p["in"], p.get("description", "")) for p in operation["parameters"]]
     parts.append(_table("Parameters", ("name", "kind", "in", ""), rows))
     parts.append(_members(document, operation))
-    parts += [_reply(status, reply) for status, reply in operation["responses"].items()]
+    parts += [_reply(status, reply) for status, reply in operation["responses"].items() if int(status) < 400]
+    parts.append(_refusals(operation))
     return "\n".join(filter(None, parts)) + "</article>"
 
 
@@ -85,13 +86,20 @@ def _members(document: Json, operation: Json) -> str:
 
 def _reply(status: str, reply: Json) -> str:
     parts = [f"<h3><code>{status}</code> {_inline(reply['description'])}</h3>"]
-    for media_type, content in reply.get("content", {}).items():
+    for content in reply.get("content", {}).values():
         for name, example in content.get("examples", {}).items():
-            if media_type == "application/problem+json":
-                parts.append(f'<a href="#{name}">{escape(name)}</a>')
-            else:
-                parts.append(f"{escape(name)}:<pre><code>{_json(example['value'])}</code></pre>")
+            parts.append(f"{escape(name)}:<pre><code>{_json(example['value'])}</code></pre>")
     return "\n".join(parts)
+
+
+def _refusals(operation: Json) -> str:
+    """Each kind of refusal, with a link to where it is explained."""
+    refusals = [
+        f'<a href="#{slug}"><code>{status}</code> {escape(slug)}</a>'
+        for status, reply in sorted(operation["responses"].items())
+        for slug in reply.get("content", {}).get("application/problem+json", {}).get("examples", {})
+    ]
+    return f"<h3>Refusals</h3><p>{' · '.join(refusals)}</p>"
 
 
 def _problem(slug: str, example: Json) -> str:
@@ -112,7 +120,7 @@ def _kind(schema: Json) -> str:
     low = schema.get("minimum", schema.get("minLength", schema.get("minItems")))
     high = schema.get("maximum", schema.get("maxLength", schema.get("maxItems")))
     if kind == "array":
-        kind = f"array of {_kind(schema['items'])}"
+        return f"array of at most {high:,}: {_kind(schema['items'])}"
     return f"{kind}, {int(low or 0):,} to {int(high):,}" if high is not None else str(kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -52,26 +53,26 @@ def read_task(raw: bytes | Raw, at: str = "") -> Submission:
     )
 
 
-def read_batch(body: bytes) -> list[Raw]:
-    """The items of a batch, unread. Raises InvalidRequest and MalformedJson."""
+async def read_batch(body: bytes) -> tuple[list[Raw], list[Problem]]:
+    """The items of a batch, unread, and what is wrong around them. Raises MalformedJson.
+
+    Each look at a large body takes a while, so others get their turns in between."""
     try:
-        return _batch(body).tasks
+        return _batch(body).tasks, []
     except REFUSALS as error:
-        raise refused(around_batch(body)[1] or [Problem("", str(error))]) from None
-
-
-def around_batch(body: bytes) -> tuple[list[Raw], list[Problem]]:
-    """The items of a batch as far as there are any, and what is wrong around them. Raises MalformedJson."""
+        wrong = Problem("", str(error))
+    await asyncio.sleep(0)
     items: list[Raw] = []
     try:
         members: Any = _members(body)
+        await asyncio.sleep(0)
         items = _items(members["tasks"])
         value = {**dict.fromkeys(members), "tasks": [None] * len(items)}  # hollow: there may be many
     except (msgspec.ValidationError, KeyError):
         value = _parsed(body, "")  # no list of tasks, so nothing large
     except REFUSALS as error:
         raise _malformed(error, body, "") from None
-    return items, list(_walker(Batch).walk(value, ""))
+    return items, list(_walker(Batch).walk(value, "")) or [wrong]
 
 
 def read_empty(body: bytes) -> None:

@@ -9,15 +9,16 @@ from msgspec import Raw
 
 from dolgo.api import asked
 from dolgo.api.call import Answer, Call
-from dolgo.api.intake import around_batch, read_batch, read_task, refused, typed_payload
+from dolgo.api.intake import read_batch, read_task, refused, typed_payload
 from dolgo.api.parts import Api
 from dolgo.api.problem import MOST
 from dolgo.api.views import accepted, short
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, UnknownType
+from dolgo.task.manager import Submission
 
 ENVELOPE = 1 << 16  # bytes that everything of a task but its payload may take, spelled as widely as JSON allows
 READ_AT_ONCE = 1 << 17  # bytes of a batch that are read before others get a turn of the loop
-EACH = 1 << 9  # bytes that an item counts for besides its own
+READING, EXPLAINING = 1 << 9, 1 << 12  # bytes that an item counts for besides its own, when it is read and when it is wrong
 
 REPLAYED = (b"idempotency-replayed", b"true")
 
@@ -49,21 +50,29 @@ async def submit_batch(api: Api, call: Call) -> Answer:
     What is wrong is named for every task, with pointers such as `/tasks/17/payload/url`."""
     body = await call.body(api.limits.max_batch)
     once = await asked.once(call, body)
-    try:
-        submissions = [read_task(item, at) async for at, item in _in_turns(read_batch(body))]
-    except InvalidRequest as error:
-        raise await _all_wrong_in_batch(api, body) or error from None
+    items, problems = await read_batch(body)
+    submissions = None if problems else await _read_all(items)
+    if submissions is None:
+        raise await _all_wrong_in_batch(api, items, problems)
     answer = await api.manager.submit(submissions, batch=True, once=once)
     tasks = b",".join([accepted(id, status) for id, status in answer.tasks])
     return Answer(202, b'{"tasks":[%b]}' % tasks, (REPLAYED,) if answer.replayed else ())
 
 
-async def _in_turns(items: Sequence[Raw]) -> AsyncIterator[tuple[str, Raw]]:
+async def _read_all(items: Sequence[Raw]) -> list[Submission] | None:
+    """None if anything is wrong with one of them."""
+    try:
+        return [read_task(item, at) async for at, item in _in_turns(items, READING)]
+    except InvalidRequest:
+        return None
+
+
+async def _in_turns(items: Sequence[Raw], each: int) -> AsyncIterator[tuple[str, Raw]]:
     """Each item with its pointer; others get their turns of the loop in between."""
     read = 0
     for place, item in enumerate(items):
         yield f"/tasks/{place}", item
-        read += EACH + memoryview(item).nbytes
+        read += each + memoryview(item).nbytes
         if read > READ_AT_ONCE:
             read = 0
             await asyncio.sleep(0)
@@ -73,14 +82,12 @@ async def _all_wrong(api: Api, body: bytes) -> InvalidRequest:
     return refused(await _problems(api, body, ""))
 
 
-async def _all_wrong_in_batch(api: Api, body: bytes) -> InvalidRequest | None:
-    """None if a member was sent twice, once wrong: only the decoder sees both."""
-    items, problems = around_batch(body)
-    async for at, item in _in_turns(items):
+async def _all_wrong_in_batch(api: Api, items: Sequence[Raw], problems: list[Problem]) -> InvalidRequest:
+    async for at, item in _in_turns(items, EXPLAINING):
         problems += await _problems(api, item, at)
         if len(problems) > MOST:
             break
-    return refused(problems) if problems else None
+    return refused(problems)
 
 
 async def _problems(api: Api, raw: bytes | Raw, at: str) -> list[Problem]:
