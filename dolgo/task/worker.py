@@ -66,6 +66,7 @@ class Worker:
         self.id = id
         self._options = options
         self._running = 0  # leases held whose attempt is not over
+        self._over: list[Ended] = []  # ends of this turn of the loop
         self._ahead = LookAhead()
         self._avoid: set[tuple[str, str]] = set()
         self._draining = False
@@ -295,6 +296,13 @@ class Worker:
                     self._avoid.add((lease.type, lease.hash))
         if self._wants_room:
             self._manager.work.ring()
+        if not self._over:
+            asyncio.get_running_loop().call_soon(self._settle_all)
+        self._over += ends
+
+    def _settle_all(self) -> None:
+        """What children said in one turn of the loop goes to the store as one."""
+        ends, self._over = self._over, []
         self._run(self._settle(ends), "settle")
 
     async def _settle(self, ends: list[Ended]) -> None:
