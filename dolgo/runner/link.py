@@ -152,8 +152,8 @@ class Child:
 
     def _start(self, kind: str, theirs: socket.socket, environ: Mapping[str, str] | None) -> None:
         lifeline, worker_end = os.pipe()
-        # Both ends stay open here. When this process is killed, the kernel may end the child first, and with the last descriptor of
-        # the child's end, were it not for ours, the order to signal its group would be gone before the other end is closed.
+        # Both ends stay open here. When this process is killed, the kernel may end the child first: were the child's descriptor
+        # of the lifeline the last one, the order to signal its group would be gone before our end of it is closed.
         for end in (worker_end, lifeline):
             self._held.callback(os.close, end)
         with _counter_file() as counter:
