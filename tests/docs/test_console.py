@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.blackbox.server import DOLGO, Server
-from tests.docs.pages import PAGES, RUSSIAN, blocks, name, write_task_files
+from tests.docs.pages import PAGES, README, RUSSIAN, blocks, name, write_task_files
 
 ADDRESS = "localhost:8080"
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -93,11 +93,6 @@ def test_commands_answer_as_printed(page: Path, tmp_path: Path) -> None:
                 assert real.setdefault(printed, got) == got, f"{command}: another id than before"
 
 
-def test_the_first_commands_of_the_readme_are_among_them() -> None:
-    assert [name(page) for page in RUNNABLE] == [
-        "README.md",
-        "docs/quickstart.md",
-        "docs/reference/cli.md",
-        "docs/reference/http.md",
-    ]
-    assert len(list(shown(PAGES[0]))) >= 4
+def test_the_pages_with_commands_are_among_them() -> None:
+    assert {"README.md", "docs/quickstart.md", "docs/reference/cli.md", "docs/reference/http.md"} <= set(map(name, RUNNABLE))
+    assert len(list(shown(README))) >= 4
