@@ -104,19 +104,19 @@ class Upkeep:
 
     async def trim(self) -> None:
         keep, most = self._keeping.event_keep, self._keeping.event_limit
-        await self._in_rounds(lambda: self._store.trim(keep, most, AT_ONCE), AT_ONCE)
+        await self._in_rounds(lambda: self._store.trim(keep, most, AT_ONCE))
 
     async def types(self) -> None:
         unfinished = {(line.type, line.hash) for line in await self._store.counts() if any(map(line.counts.get, UNFINISHED))}
         await self._announced.keep(unfinished)
 
-    async def _in_rounds(self, work: Callable[[], Awaitable[int]], full: int = AT_ONCE) -> int:
+    async def _in_rounds(self, work: Callable[[], Awaitable[int]]) -> int:
         """Repeat while there is more to do. How many items in all."""
         total = 0
         for _ in range(ROUNDS):
             done = await work()
             total += done
-            if done < full:
+            if done < AT_ONCE:
                 break
         return total
 
