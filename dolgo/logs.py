@@ -23,7 +23,8 @@ def _stamp(record: logging.LogRecord) -> str:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = f"{_stamp(record)} {record.levelname.lower()} {record.name}: {record.getMessage()}"
+        of = f" of task {task}" if (task := getattr(record, "task_id", None)) else ""
+        text = f"{_stamp(record)} {record.levelname.lower()} {record.name}{of}: {record.getMessage()}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return text.replace("\r", "\\r").replace("\x1b", "\\x1b").replace("\n", "\n    ")
@@ -32,6 +33,8 @@ class _Text(logging.Formatter):
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": _stamp(record), "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        if task := getattr(record, "task_id", None):
+            line["task"] = task
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()

@@ -50,6 +50,8 @@ def serve(settings: Settings) -> int:
 
 def work(settings: Settings) -> int:
     """Run a worker alone until a signal; the exit code."""
+    if settings.slots == 0:
+        raise BadSetting("slots cannot be 0: a worker alone has nothing to do then; give 1 or more.")
     configure(settings.log_format)
     return uvloop.run(_until_signal(settings, _work))
 
@@ -81,7 +83,7 @@ class Parts:
         self.manager = Manager(store, rules=rules, types=types, notify=self.notify, clock=time.time)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
         self.upkeep = Upkeep(store, self.fleet, types, keeping=keeping, host=this_host())
-        self.setup = Setup(settings.tasks, max(1, settings.slots), settings.max_result, settings.reload)
+        self.setup = Setup(settings.tasks, max(1, settings.slots), settings.max_result, settings.reload, settings.log_format)
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.health = Health(store, self.worker, lease=settings.lease)

@@ -19,6 +19,7 @@ from types import FrameType
 import msgspec
 
 from dolgo.errors import StartError
+from dolgo.logs import configure
 from dolgo.runner import discover
 from dolgo.runner.attempt import Types
 from dolgo.runner.frames import HEAD, LINK_LOST, Hello, Refused, Setup, pack
@@ -60,6 +61,7 @@ def main() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # what is printed must not die with the process
     link = socket.socket(fileno=link_fd)
     setup = _receive_setup(link)
+    configure(setup.log_format)
     sys.dont_write_bytecode = setup.reload  # a file changed twice within a second would be taken from its stale bytecode
     sys.setrecursionlimit(2 * sys.getrecursionlimit())  # what the web could read is nested no deeper than can be read here
     types = _load(link, setup)

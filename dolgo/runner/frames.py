@@ -38,6 +38,7 @@ class Setup(Struct, array_like=True, tag="setup", frozen=True):
     slots: int  # handlers at once, in a loop child
     max_result: int  # bytes
     reload: bool = False  # files may change while the service runs: a name taken twice makes a broken file, and stops nothing
+    log_format: str = "text"  # or "json": how what handlers log is written to stderr
 
 
 class Job(Struct, array_like=True, frozen=True, gc=False):

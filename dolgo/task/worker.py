@@ -31,7 +31,7 @@ log = logging.getLogger("dolgo.worker")
 
 ASK_EVERY = 0.5  # seconds between two looks whether a running task was asked to be cancelled by another process
 MOST_UNSETTLED = 5_000  # ends that wait for the store; past it nothing is claimed
-CLAIM_AGAIN = 1.0  # seconds after a claim that failed
+AFTER_A_FAULT = 1.0  # seconds
 ANSWER = 6.0  # seconds within which the store answers a claim, or says that it does not
 GIVE_BACK = 5.0  # seconds for giving back what did not end in time
 LEAVE = 2.0  # seconds for the last goodbye
@@ -74,7 +74,7 @@ class Worker:
         self._claiming: asyncio.Task[None] | None = None
         self._asked: list[asyncio.Task[Claimed]] = []  # claims under way
         self._turned_at = time.monotonic()
-        self._claim_failed = False
+        self._failed = 0  # claims in a row that did not reach the store
         self._in_doubt = False  # a claim may have been made whose answer never came
         self._backlog = True  # there may be more to claim at once
         self._whole = False  # the last claims would have taken a task of any type
@@ -142,7 +142,7 @@ class Worker:
     @property
     def claims(self) -> bool:
         """The last claim reached the store."""
-        return not self._claim_failed
+        return not self._failed
 
     async def _say_draining(self) -> None:
         try:
@@ -238,6 +238,7 @@ class Worker:
                 self._claimed(task.result(), claimed.limit, within)
 
     def _claimed(self, answer: Claimed, limit: int, within: float) -> None:
+        self._failed = 0
         self._seen, self._next_at = answer.seen, answer.next_at
         self._backlog = self._backlog or len(answer.leases) == limit
         if answer.leases:
@@ -258,21 +259,22 @@ class Worker:
         return min(self._options.lease, max(0.0, self._next_at - await self._manager.now()))
 
     def _not_claimed(self, error: BaseException) -> None:
-        if not self._claim_failed:
+        if not self._failed:
             unknown = None if isinstance(error, Refused) else error
             log.error("Tasks cannot be claimed: %s", error, exc_info=unknown)
-        self._claim_failed = self._in_doubt = True
+        self._failed += 1
+        self._in_doubt = True
 
     async def _ask_what_is_held(self) -> None:
         """After a claim without an answer: no other is made before it is known what that one took."""
-        if self._claim_failed:
-            await asyncio.sleep(CLAIM_AGAIN)
+        if self._failed:
+            await asyncio.sleep(BACKOFF[min(self._failed, len(BACKOFF)) - 1])
         try:
             await self._leases.reconcile()
         except Refused:
-            self._claim_failed = True
+            self._failed += 1
         else:
-            self._in_doubt = self._claim_failed = False
+            self._in_doubt = False
             self._backlog = True
 
     def _look_anew(self) -> None:
@@ -362,7 +364,7 @@ class Worker:
                     await step()
                 except Exception:
                     log.exception("The worker's %s failed; it goes on.", name)
-                    await asyncio.sleep(CLAIM_AGAIN)
+                    await asyncio.sleep(AFTER_A_FAULT)
 
         return self._run(steps(), name)
 
