@@ -137,12 +137,15 @@ class Process:
         """End it, gently if that works, and all that it started. Calling it twice is harmless."""
         self.kill(signal.SIGTERM)
         self.kill(signal.SIGCONT)  # one that was stopped hears nothing else
-        if self.running:
-            try:
+        try:
+            if self.running:
                 self.wait()
-            except subprocess.TimeoutExpired:
-                self.kill()
-                self.wait()
+        except subprocess.TimeoutExpired:
+            pass
+        finally:  # also when a signal or a test's timeout cuts the waiting short
+            self.kill()
+        if self._process is not None:
+            self.wait()
         for child in self._below:
             child.kill()
         assert all(child.gone() for child in self._below), "a child outlives SIGKILL"
