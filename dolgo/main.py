@@ -18,7 +18,7 @@ from dolgo import __version__
 from dolgo.api import app as web
 from dolgo.api.dispatch import App
 from dolgo.api.server import Server, listen
-from dolgo.errors import BadSetting
+from dolgo.errors import BadSetting, Refused, StoreUnusable
 from dolgo.logs import configure
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
@@ -107,12 +107,7 @@ async def _running(settings: Settings, stop: Stop) -> AsyncIterator[Parts]:
     parts = Parts(settings, store)
     stop.kill = parts.worker.kill if parts.worker else stop.kill
     try:
-        parts.upkeep.start()
-        if parts.worker is None and settings.tasks:
-            await announce(parts.manager, parts.setup, parts.environ)
-        if parts.worker:
-            await parts.worker.start()
-            stop.tasks.append(asyncio.create_task(_reload(parts.worker, settings))) if settings.reload else None
+        await _start(parts, stop)
         yield parts
     finally:
         parts.health.draining = True
@@ -121,6 +116,20 @@ async def _running(settings: Settings, stop: Stop) -> AsyncIterator[Parts]:
         if parts.worker:
             await parts.worker.stop()
         await store.close()
+
+
+async def _start(parts: Parts, stop: Stop) -> None:
+    """Start the parts. Raises StartError."""
+    parts.upkeep.start()
+    try:
+        if parts.worker is None and parts.settings.tasks:
+            await announce(parts.manager, parts.setup, parts.environ)
+        if parts.worker:
+            await parts.worker.start()
+    except Refused as error:
+        raise StoreUnusable(f"The task types could not be announced: {error}") from error
+    if parts.worker and parts.settings.reload:
+        stop.tasks.append(asyncio.create_task(_reload(parts.worker, parts.settings)))
 
 
 class Stop:
