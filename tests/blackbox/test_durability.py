@@ -1,0 +1,218 @@
+"""Accepted means kept: flushed before it is said, private, and with a full disk nothing is promised that is not kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.blackbox.client import Client, until
+from tests.blackbox.server import DOLGO, Process, Server
+from tests.blackbox.trace import OPTIONS, answers
+
+Serve = Callable[..., Server]
+
+READY = r"dolgo \S+ ready on (http://\S+:(\d+))"
+QUICK = ("--drain-timeout", "0")
+DISK = 3 << 20  # bytes of the disk that is to be full
+RESUMED = 5.0  # seconds in which the service goes on once there is room
+
+
+def missing(what: str) -> None:
+    """Skip at a desk; in CI everything has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI has to try this")
+    pytest.skip(what)
+
+
+def started(argv: list[str], folder: Path) -> Process:
+    return Process(argv, folder, ready=READY, name="wrapped").ready()
+
+
+def url(process: Process) -> str:
+    assert process.came_ready is not None
+    return process.came_ready[1]
+
+
+@pytest.mark.timeout(90)
+def test_between_a_request_and_its_202_a_flush_has_finished(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        missing("there is no strace")
+    trace = tmp_path / "trace"
+    argv = ["strace", *OPTIONS, "-o", str(trace), DOLGO, "serve", "--port", "0", *QUICK]
+    with started(argv, tmp_path) as process:
+
+        def submit(number: int) -> None:
+            with Client(url(process), timeout=30) as client:
+                for _ in range(number):
+                    client.submit("long_task", {"seconds": 0})
+
+        submit(20)  # one after the other: each has a flush of its own
+        together = [threading.Thread(target=submit, args=(20,)) for _ in range(6)]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join()
+        with Client(url(process), timeout=30) as client:
+            client.batch("long_task", [{"seconds": 0}] * 50)
+    found = answers(trace.read_text(errors="replace").splitlines())
+    assert found.sent == 20 + 6 * 20 + 1
+    assert not found.unsynced, "\n".join(found.unsynced[:5])
+
+
+def test_its_files_are_for_its_user_alone(serve: Serve, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        server = serve(*QUICK)
+    finally:
+        os.umask(before)
+    with Client(server.url) as client:
+        client.end(client.submit("long_task", {"seconds": 0}))
+    modes = {path.name: stat.filemode(path.stat().st_mode) for path in tmp_path.glob("dolgo.db*")}
+    names = ("dolgo.db", "dolgo.db-wal", "dolgo.db-shm", "dolgo.db-turn-a", "dolgo.db-turn-b")
+    assert modes == dict.fromkeys(names, "-rw-------")
+
+
+class SmallDisk:
+    """A server whose store is on a disk of a few MB of its own, which other processes do not see."""
+
+    def __init__(self, folder: Path) -> None:
+        self._disk = folder / "disk"
+        self._disk.mkdir()
+        user = [] if os.geteuid() == 0 else ["--map-root-user"]
+        script = f'mount -t tmpfs -o size={DISK} none "$0" && echo mounted >&2 && exec sleep 600'
+        unshare = ["unshare", "--mount", *user, "sh", "-c", script, str(self._disk)]
+        self._holder = Process(unshare, folder, ready="mounted", name="disk")  # the disk lives as long as this process
+        try:
+            self._holder.ready()
+        except AssertionError as error:
+            missing(f"no disk can be mounted: {error}")
+        enter = ["nsenter", "--target", str(self._holder.pid), "--mount", *(["--user", "--preserve-credentials"] if user else [])]
+        serve = [DOLGO, "serve", "--port", "0", "--slots", "2", "--store", f"sqlite:///{self._disk}/dolgo.db", *QUICK]
+        self.process = started([*enter, *serve], folder)
+
+    def close(self) -> None:
+        self.process.close()
+        self._holder.close()
+        self.process.show()
+
+    @property
+    def _inside(self) -> Path:
+        return Path(f"/proc/{self._holder.pid}/root{self._disk}")
+
+    def fill(self) -> None:
+        """Leave not a byte."""
+        with (self._inside / "ballast").open("ab", buffering=0) as file:
+            for size in (1 << 16, 1 << 12, 1):
+                try:
+                    while file.write(b"\0" * size) == size:
+                        pass
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC
+
+    def make_room(self) -> None:
+        (self._inside / "ballast").unlink()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[SmallDisk]:
+    disk = SmallDisk(tmp_path)
+    yield disk
+    disk.close()
+
+
+def submit_until_refused(client: Client, acknowledged: list[str]) -> None:
+    """Tasks for tomorrow, with payloads large enough to need room, until the store has none."""
+    body = {"type": "long_task", "payload": {"seconds": 0, "ballast": "x" * 20_000}, "delay": 86_400}
+
+    def refused() -> bool:
+        answer = client.http.post("/tasks", json=body)
+        if answer.status_code == 202:
+            acknowledged.append(answer.json()["id"])
+            return False
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["type"].endswith("store-unavailable"), answer.text
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "Traceback" not in answer.text
+        return True
+
+    until(refused, 20, "the disk is full")
+
+
+def test_a_full_disk_refuses_keeps_and_goes_on(small: SmallDisk) -> None:
+    with Client(url(small.process), timeout=20) as client:
+        acknowledged = [client.submit("long_task", {"seconds": 0}) for _ in range(5)]
+        running = client.submit("long_task", {"seconds": 1.5})
+        client.begun(running)
+        small.fill()
+        submit_until_refused(client, acknowledged)
+        for id in acknowledged:  # reads go on, and what was acknowledged is there
+            assert client.http.get(f"/tasks/{id}").status_code == 200
+        assert {task["id"] for task in client.every()} >= {*acknowledged, running}
+        assert client.http.get("/livez").status_code == 200
+        for _ in range(5):  # still: a 503 is not forgotten after the first
+            assert client.http.post(
+                "/tasks/batch", json={"tasks": [{"type": "long_task", "payload": {"x": "y" * 50_000}}]}
+            ).is_error
+        before = len(client.every())
+        time.sleep(1.0)  # the running task ends meanwhile, and its end finds no room
+        assert len(client.every()) == before
+        small.make_room()
+        last = until(lambda: accepted(client), RESUMED, "it takes up tasks again")
+        assert client.end(last)["status"] == "done"
+        ended = client.end(running)
+        assert (ended["status"], ended["error"]) == ("done", None)
+        assert [attempt["outcome"] for attempt in ended["attempts"]] == ["done"]
+        assert {task["id"] for task in client.every()} >= {*acknowledged, running, last}
+        assert "Traceback" not in small.process.said()
+
+
+def accepted(client: Client) -> str:
+    """The id of a new task, nothing if it is not taken up."""
+    answer = client.http.post("/tasks", json={"type": "long_task", "payload": {"seconds": 0}})
+    assert answer.status_code in (202, 503), answer.text
+    return str(answer.json()["id"]) if answer.status_code == 202 else ""
+
+
+def test_what_a_full_disk_took_up_is_there_after_a_kill(small: SmallDisk) -> None:
+    acknowledged: list[str] = []
+    with Client(url(small.process), timeout=20) as client:
+        small.fill()
+        submit_until_refused(client, acknowledged)
+        small.make_room()
+        acknowledged.append(until(lambda: accepted(client), RESUMED, "it takes up tasks again"))
+        small.fill()
+        submit_until_refused(client, acknowledged)
+    small.process.kill(children=True)
+    small.process.wait()
+    small.make_room()
+    with Client(url(small.process.start().wait_ready())) as client:
+        assert {task["id"] for task in client.every()} >= set(acknowledged)
+
+
+def test_a_flush_that_fails_is_not_a_202(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        missing("there is no strace")
+    fail = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=25..40"]
+    argv = ["strace", "-f", "-qq", "-o", "/dev/null", *fail, DOLGO, "serve", "--port", "0", *QUICK]
+    acknowledged = []
+    with started(argv, tmp_path) as process, Client(url(process), timeout=20) as client:
+        seen = set()
+        for _ in range(60):
+            answer = client.http.post("/tasks", json={"type": "long_task", "payload": {"seconds": 60}, "delay": 86_400})
+            seen.add(answer.status_code)
+            if answer.status_code == 202:
+                acknowledged.append(answer.json()["id"])
+        assert seen == {202, 503}, seen
+        last = until(lambda: accepted(client), RESUMED, "it takes up tasks again")
+        assert {task["id"] for task in client.every()} >= {*acknowledged, last}
+        assert re.search("opened anew and is sound", process.said())
