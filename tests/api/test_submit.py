@@ -79,6 +79,7 @@ async def test_an_option_that_is_null_counts_as_not_given(web: Web) -> None:
         ({"queue": "a" * 101}, ["/queue"]),
         ({"tags": "nightly"}, ["/tags"]),
         ({"tags": ["a"] * 33}, ["/tags"]),
+        ({"tags": ["\0"]}, ["/tags/0"]),
         ({"tags": ["a", "", 3, "b" * 129, "c\n", "\0"]}, ["/tags/1", "/tags/2", "/tags/3", "/tags/4", "/tags/5"]),
         ({"timeout": 5}, ["/timeout"]),
         ({"retries": 1, "unique_key": "a", "a/b~c": 1}, ["/retries", "/unique_key", "/a~1b~0c"]),

@@ -91,6 +91,14 @@ async def test_the_full_form_tells_all_there_is(web: Web) -> None:
     assert (await web.http.get(f"/tasks/{id}?view=short")).json().keys() == {"id", "status", "result"}
 
 
+async def test_an_attempt_that_was_given_back_is_shown_once(web: Web) -> None:
+    id = await web.submit()
+    assert list(await web.manager.give_back([await web.claim(id)], started=True)) == [True]
+    full = (await web.http.get(f"/tasks/{id}?view=full")).json()
+    assert (full["status"], full["attempt"]) == ("queued", 1)
+    assert [(attempt["number"], attempt["outcome"]) for attempt in full["attempts"]] == [(1, "given_back")]
+
+
 @pytest.mark.parametrize("id", ["x", "01976f2e-8c1a-7c3e-9b2d-5a4f0e6d7c81", "%00", "a%0ab", "a" * 5000, "%ff", "é", "..%2f"])
 async def test_an_id_never_issued_is_not_found(web: Web, id: str) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("POST", "/retry"), ("GET", "?wait=1"), ("HEAD", "")):
@@ -103,7 +111,7 @@ async def test_a_client_that_has_the_answer_already_is_told_so(web: Web) -> None
     id = await web.submit()
     first = await web.http.get(f"/tasks/{id}")
     etag = first.headers["etag"]
-    assert re.fullmatch(r'"[0-9a-f]+"', etag)
+    assert re.fullmatch(r'"[0-9a-f]{32}"', etag)
     for sent in (etag, f"W/{etag}", f'"other", {etag}', "*"):
         same = await web.http.get(f"/tasks/{id}", headers={"If-None-Match": sent})
         assert (same.status_code, same.content, same.headers["etag"], same.headers["retry-after"]) == (304, b"", etag, "1")
@@ -190,8 +198,24 @@ async def test_a_client_that_goes_away_ends_its_wait(web: Web, method: str, capl
         (id,) = web.notify._watches
         gone.set()
         assert await waiting == []
+    assert not waiting.cancelling()
     await soon(web, id, watched=False)
     assert not caplog.records
+
+
+async def test_nobody_looks_for_the_client_once_it_is_answered(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dolgo.api.call.LOOK_AFTER", 0.0)
+    id = await web.submit()
+    await web.run(id)
+
+    async def receive() -> Any:
+        raise AssertionError("somebody looked")
+
+    assert (await call(web.app, "GET", f"/tasks/{id}", query=b"wait=30", receive=receive))[0]["status"] == 200
+    before = asyncio.all_tasks()
+    for _ in range(5):
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() <= before
 
 
 async def test_a_wait_that_is_cancelled_from_above_is_not_swallowed(web: Web) -> None:
