@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
 
+from dolgo.task.manager import Accepted
 from dolgo.task.types import Query
 from tests.api.web import Web, pointers, refused
 
@@ -106,13 +106,31 @@ async def test_a_batch_is_taken_once_under_a_key(web: Web) -> None:
     assert await stored(web) == 3
 
 
-async def test_others_are_answered_while_a_batch_is_read(web: Web) -> None:
-    body = msgspec.json.encode({"tasks": [{"type": "pause"}] * 10_000})
-    batch = asyncio.create_task(web.http.post("/tasks/batch", content=body))
+async def test_what_is_beyond_a_thousand_wrong_members_is_not_looked_at(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    find = web.types.find
+
+    async def counted(name: str, **more: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return await find(name, **more)
+
+    monkeypatch.setattr(web.types, "find", counted)
+    await web.http.post("/tasks/batch", json={"tasks": [{"type": "nope", "priority": 10}] * 5_000})
+    assert looked < 600
+
+
+@pytest.mark.parametrize("item", [b'{"type":"pause"}', b'{"kind":"pause"}'], ids=["right", "wrong"])
+async def test_others_are_answered_while_a_batch_is_read(web: Web, item: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(*_: Any, **__: Any) -> Accepted:
+        return Accepted([])
+
+    monkeypatch.setattr(web.manager, "submit", at_once)
+    batch = asyncio.create_task(web.http.post("/tasks/batch", content=b'{"tasks":[' + b",".join([item] * 10_000) + b"]}"))
     answered = 0
     while not batch.done():
         await asyncio.sleep(0)
         await web.http.get("/livez")
         answered += 1
-    assert (await batch).status_code == 202
-    assert answered > 20
+    assert (await batch).status_code in (202, 422)
+    assert answered > 10

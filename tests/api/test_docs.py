@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from dolgo.api.app import ROUTES
+from dolgo.api.docs import page
+from dolgo.api.openapi import document
 from dolgo.api.spec import refusals
 from tests.api.web import Web
-
-pytestmark = pytest.mark.anyio
 
 VOID = {"meta", "link", "br"}
 
@@ -46,6 +46,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.anyio
 async def test_it_explains_every_route_and_every_problem(web: Web) -> None:
     answer = await web.http.get("/docs")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -56,12 +57,14 @@ async def test_it_explains_every_route_and_every_problem(web: Web) -> None:
         assert f'<span class="method">{route.method}</span>{route.path}</code></h2>' in answer.text
 
 
+@pytest.mark.anyio
 async def test_it_asks_nobody_else_for_anything(web: Web) -> None:
     read = Reader((await web.http.get("/docs")).text)
     for target in read.targets:
         assert target in ("/openapi.json", "data:,") or target.removeprefix("#") in read.ids
 
 
+@pytest.mark.anyio
 async def test_it_lets_only_its_own_style_and_script_in(web: Web) -> None:
     answer = await web.http.get("/docs")
     policy = answer.headers["content-security-policy"]
@@ -71,12 +74,24 @@ async def test_it_lets_only_its_own_style_and_script_in(web: Web) -> None:
         assert f"{part}-src 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
 
 
+@pytest.mark.anyio
 async def test_its_curl_lines_can_be_run(web: Web) -> None:
-    page = (await web.http.get("/docs")).text
-    lines = re.findall(r'class="copy"><pre><code>(curl .*?)</code>', page)
+    text = (await web.http.get("/docs")).text
+    lines = re.findall(r'class="copy"><pre><code>(curl .*?)</code>', text)
     assert len(lines) >= len(ROUTES)
     for line in lines:
         words = shlex.split(line.replace("&quot;", '"').replace("&#x27;", "'"))
         assert words[0] == "curl"
         if "-d" in words:
             msgspec.json.decode(words[words.index("-d") + 1])
+
+
+def test_whatever_stands_in_the_document_is_shown_and_not_obeyed() -> None:
+    hostile = msgspec.json.encode(document())
+    for shown, instead in ((b"success", b"<b>"), (b"Submit a task.", b"<i>"), (b"nightly", b"<u>")):
+        hostile = hostile.replace(shown, instead)
+    text = page(msgspec.json.decode(hostile)).body.decode()
+    Reader(text)
+    for tag in ("b", "i", "u"):
+        assert f"<{tag}>" not in text
+        assert f"&lt;{tag}&gt;" in text

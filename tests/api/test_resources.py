@@ -5,6 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
+from dolgo.api import resources
 from tests.api.web import TYPES, WORKER, Web, refused
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +61,15 @@ async def test_queues_are_counted(web: Web) -> None:
     assert queues["slow"]["oldest_age"] is None
     assert list(queues["slow"]) == ["name", "counts", "oldest_age", *null, "workers"]
     assert (await web.http.get("/queues/slow")).json() == queues["slow"]
+
+
+async def test_a_worker_that_runs_many_tasks_is_shown_with_all_of_them(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "AT_ONCE", 2)
+    ids = [await web.submit() for _ in range(5)]
+    await web.claim(ids[0])
+    await web.announce_worker()
+    (worker,) = (await web.http.get("/workers")).json()["workers"]
+    assert sorted(worker["running"]) == sorted(ids)
 
 
 async def test_workers_are_shown_with_what_they_run(web: Web) -> None:
