@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from dolgo.task.types import BrokenFile, ErrorCode, TypeInfo
+from dolgo.task.types import BrokenFile, ErrorCode, EventKind, TypeInfo
 
 HEAD = 4  # bytes of length before each frame
 SPLIT = 4 * 2**20  # bytes; a batch longer than this is sent as several frames
@@ -26,6 +26,9 @@ class Kind(StrEnum):
 
     DONE = "done"  # has a result
     ERROR = "error"  # has a fault
+    FAIL = "fail"  # has a fault, and no further attempt would help: the handler said so
+    RETRY = "retry"  # the handler asks for another attempt, which is no failure; its fault says why
+    ABANDONED = "abandoned"  # it was asked to stop and did not: its thread runs on in the child, which is of no more use
     CANCELLED = "cancelled"  # stopped because the worker asked
     UNSTARTED = "unstarted"  # too late, or asked to stop before it began: no line of the handler ran
     MISMATCH = "mismatch"  # this child's code is not the code the payload was checked by, and cannot read it
@@ -39,6 +42,7 @@ class Setup(Struct, array_like=True, tag="setup", frozen=True):
     max_result: int  # bytes
     reload: bool = False  # files may change while the service runs: a name taken twice makes a broken file, and stops nothing
     log_format: str = "text"  # or "json": how what handlers log is written to stderr
+    grace: float = 5.0  # seconds between asking a handler to stop and making it
 
 
 class Job(Struct, array_like=True, frozen=True, gc=False):
@@ -102,6 +106,7 @@ class Report(Struct, array_like=True, frozen=True, gc=False):
     result: bytes | None = None  # JSON
     error: Fault | None = None
     seconds: float = 0.0  # from its beginning to its end
+    delay: float | None = None  # seconds until the attempt that RETRY asks for; None: as after a failure
 
 
 class Ended(Struct, array_like=True, tag="ended", frozen=True):
@@ -110,8 +115,62 @@ class Ended(Struct, array_like=True, tag="ended", frozen=True):
     reports: list[Report]
 
 
-ToChild = Setup | Run | Cancel | Stop
-ToParent = Hello | Refused | Ended
+class Written(Struct, array_like=True, frozen=True, gc=False):
+    """A note of a job: the newest of one name counts, and nobody waits for it. It is sent before the job's report."""
+
+    key: int
+    name: str  # "progress", "log/ATTEMPT/PIECE"
+    value: bytes  # JSON
+    event: EventKind | None = None
+
+
+class Wrote(Struct, array_like=True, tag="wrote", frozen=True):
+    """Notes of jobs that run."""
+
+    notes: list[Written]
+
+
+class Verb(StrEnum):
+    """What a handler can ask of its worker while it runs."""
+
+    STEPS = "steps"  # every result of a step that is stored: a JSON object by name
+    STEP = "step"  # store the result `body` of the step `name`; null
+    SUBMIT = "submit"  # submit the task `body`, once for each `name` in a generation; its id
+    PARENT = "parent"  # the parent at the place `name`, from 0; null past the last one
+
+
+class Ask(Struct, array_like=True, frozen=True, gc=False):
+    """A question of a job; the handler waits for its answer."""
+
+    key: int
+    number: int  # 0, 1, 2, … for each child
+    verb: Verb
+    name: str = ""
+    body: bytes = b""  # JSON
+
+
+class Asks(Struct, array_like=True, tag="asks", frozen=True):
+    """Questions of jobs that run."""
+
+    asks: list[Ask]
+
+
+class Answer(Struct, array_like=True, frozen=True, gc=False):
+    """What one question is answered."""
+
+    number: int
+    body: bytes | None  # JSON; None: it was refused
+    refusal: str = ""  # why
+
+
+class Answers(Struct, array_like=True, tag="answers", frozen=True):
+    """Answers to questions, in any order."""
+
+    answers: list[Answer]
+
+
+ToChild = Setup | Run | Cancel | Stop | Answers
+ToParent = Hello | Refused | Ended | Wrote | Asks
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -1,7 +1,8 @@
 """The store seam: what a store promises. It is the single source of truth, and by default the queue as well.
 
-A store keeps tasks, the event log and records. It holds no policy: the manager decides, the store writes. Two rules must be
-atomic and therefore live here: `cancel_asked` beats `queued`, and (later) a parent's end releases its dependents.
+A store keeps tasks, the event log and records. It holds no policy: the manager decides, the store writes. Three rules must be
+atomic and therefore live here: `cancel_asked` beats `queued`, a parent's end releases or cancels its dependents, and gates hold
+for all workers together.
 
 Every verb is batch-shaped and every item of a batch is atomic. A transition is one conditional write on id, state and token, and
 appends its event in the same commit. A verb returns after its commit is as durable as the store's docs say; if it raises
@@ -17,9 +18,27 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 
-from dolgo.task.types import Event, Lease, NewTask, Put, Query, QueueCounts, Record, Settlement, Status, Task
+from dolgo.task.types import (
+    Change,
+    Details,
+    Event,
+    Gate,
+    HeldUp,
+    Lease,
+    NewTask,
+    Note,
+    Put,
+    Query,
+    QueueCounts,
+    Record,
+    Settlement,
+    Status,
+    Task,
+)
 
 Clock = Callable[[], float]  # seconds since the epoch
+
+CASCADED = 500  # dependents that one commit moves on; what is left over is done by `cascade`
 
 
 class Claim(Struct, frozen=True):
@@ -31,6 +50,7 @@ class Claim(Struct, frozen=True):
     types: frozenset[str]
     queues: frozenset[str] | None = None  # None: all
     avoid: frozenset[tuple[str, str]] = frozenset()  # (type, hash) this worker cannot decode
+    ahead: bool = False  # for slots that are not free yet: nothing that a gate or a limit key counts
 
 
 class Claimed(Struct, frozen=True):
@@ -50,16 +70,26 @@ class Renewed(Struct, frozen=True):
 
 
 class Submitted(Struct, frozen=True):
-    """`existing` is the record that stood in the way of a conditional put; nothing was written then."""
+    """The status of each task; or what stood in the way, and then nothing was written."""
 
     statuses: list[Status]
-    existing: Record | None = None
+    existing: Record | None = None  # of a conditional put
+    unique: dict[str, str] = {}  # new id → the unfinished task of its type that has its `unique_key`
+    unknown: list[str] = []  # ids in `depends_on` that there are no tasks for
+    lost: bool = False  # the token of a note was not current
 
 
 class Page(Struct, frozen=True):
     """A page of tasks. `after` continues it; it may be set although `tasks` is short or empty, and None means the end."""
 
     tasks: list[Task]
+    after: tuple[float, str] | None
+
+
+class IdPage(Struct, frozen=True):
+    """As `Page`, the ids alone."""
+
+    ids: list[str]
     after: tuple[float, str] | None
 
 
@@ -125,10 +155,12 @@ class Store(ABC):
     # -- the life of a task
 
     @abstractmethod
-    async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = ()) -> Submitted:
-        """All the tasks and records, or none: `existing` names the first record whose version was another.
+    async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = (), notes: Sequence[Note] = ()) -> Submitted:
+        """All the tasks, records and notes, or none: `Submitted` says what stood in the way.
 
-        Answers each task's status. Idempotent by id: an id that exists is left as it is."""
+        Idempotent by id: an id that exists is left as it is, and answered with its status. Parents of the same call stand before
+        their dependents. A task whose parents are all `done` is `queued`, one with an unfinished parent `waiting`; one with a
+        parent that has ended otherwise is `cancelled` with `dependency_failed`, unless it is to run all the same."""
 
     @abstractmethod
     async def get(self, ids: Sequence[str]) -> Sequence[Task | None]:
@@ -141,8 +173,20 @@ class Store(ABC):
         Looks at a bounded number of rows a call, so a page may be short while `after` is set."""
 
     @abstractmethod
+    async def find(self, query: Query) -> IdPage:
+        """As `list`, but only ids: for what is to be done to many."""
+
+    @abstractmethod
+    async def details(self, ids: Sequence[str]) -> Sequence[Details | None]:
+        """What is known besides the records, in the order asked for; None for an id that does not exist."""
+
+    @abstractmethod
     async def claim(self, claim: Claim, *, seen: int | None = None, wait: float = 0.0) -> Claimed:
-        """`queued` → `in_progress`: the due tasks of smallest (rank, id) among the lines the claim fits.
+        """`queued` → `in_progress`: the due tasks of smallest (rank, id) among the open lines the claim fits.
+
+        A line is the claimable tasks of one queue, type and limit key. It is closed while its queue or type is paused, runs as
+        many as it may, or has started as many as its rate lets it; the gates hold exactly, over all workers. Closed lines cost a
+        claim next to nothing. What has expired is not claimed. `next_at` minds what gates hold back and time lets go.
 
         Two claims never get the same task. Attempt + 1, fresh token, lease from now. With `seen` it waits until `work` has rung
         more often than that, or `wait` seconds have passed: a store may then claim in the very commit that brings the work."""
@@ -159,20 +203,33 @@ class Store(ABC):
         token stays on a final record, so the same settlement repeated answers True again and changes nothing."""
 
     @abstractmethod
-    async def cancel(self, ids: Sequence[str]) -> Sequence[Status | None]:
-        """`waiting`, `queued` → `cancelled`; `in_progress` → marked. Answers the status before; None: no such task."""
+    async def note(self, notes: Sequence[Note]) -> Sequence[bool]:
+        """Keep notes under their tasks: answers for each whether it took, as it does while the token is current and the task
+        in progress."""
+
+    @abstractmethod
+    async def notes(self, id: str, prefix: str = "") -> Sequence[tuple[str, bytes]]:
+        """Key and value of a task's notes whose key starts with `prefix`, by key. Empty for a task that does not exist."""
+
+    @abstractmethod
+    async def cancel(self, ids: Sequence[str]) -> Sequence[Change]:
+        """`waiting`, `queued` → `cancelled`; `in_progress` → marked. A task that is `cancelled` is no refusal and no change."""
 
     @abstractmethod
     async def asked(self, worker: str) -> Sequence[str]:
         """Ids held by this worker that somebody wants cancelled."""
 
     @abstractmethod
-    async def retry(self, ids: Sequence[str]) -> Sequence[Status | None]:
-        """`failed`, `cancelled` → `queued` with failures and losses at 0; history goes on. Answers the status before."""
+    async def retry(self, ids: Sequence[str]) -> Sequence[Change]:
+        """`failed`, `cancelled` → `queued`, or `waiting` by its parents as they are now. Generation + 1.
+
+        Failures, losses and deferrals at 0; history, attempt numbers and notes go on. Dependents that were cancelled because of
+        it, and would not be cancelled by their other parents as they are now, are revived: in the same way, in the same commit
+        up to `CASCADED`, the rest by `cascade`, and theirs after them. One whose `unique_key` another has taken stays."""
 
     @abstractmethod
-    async def delete(self, ids: Sequence[str]) -> Sequence[Status | None]:
-        """Final → gone. Answers the status before; anything not final is left as it is."""
+    async def delete(self, ids: Sequence[str]) -> Sequence[Change]:
+        """Final → gone, with its notes. Anything else is left as it is, and so is one that an unfinished task depends on."""
 
     # -- upkeep: conditional writes, so two processes at once do no harm
 
@@ -186,11 +243,36 @@ class Store(ABC):
 
     @abstractmethod
     async def prune(self, keep: float, limit: int) -> int:
-        """Delete final tasks that finished more than `keep` seconds ago, oldest first. How many."""
+        """Delete final tasks that finished more than `keep` seconds ago, or than they say themselves, oldest first. How many.
+
+        Left are those that are still `needed`, and those that an unfinished task depends on."""
+
+    @abstractmethod
+    async def expire(self, limit: int) -> int:
+        """`waiting`, `queued` → `cancelled` with `expired` where `expires_at` has passed. How many."""
+
+    @abstractmethod
+    async def cascade(self, limit: int) -> int:
+        """Go on with what the ends and retries of parents have left to do, for at most so many dependents. How many; 0: nothing
+        is left."""
 
     @abstractmethod
     async def trim(self, keep: float, most: int, limit: int) -> int:
         """Drop events older than `keep` seconds or beyond the newest `most`, and expired records. How many."""
+
+    # -- gates
+
+    @abstractmethod
+    async def gate(self, scope: str, changes: Mapping[str, object]) -> Gate:
+        """The gate with these members changed, from the answer on for every claim. Unfinished attempts go on."""
+
+    @abstractmethod
+    async def gates(self) -> Sequence[Gate]:
+        """Every gate that holds anything back, by scope."""
+
+    @abstractmethod
+    async def held_up(self, id: str) -> HeldUp | None:
+        """Why a due task that is `queued` has not been claimed, as far as the store knows; None if it is not that."""
 
     # -- looking
 

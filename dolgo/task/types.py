@@ -27,6 +27,8 @@ class Outcome(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
+    RETRY = "retry"  # its handler asked to be tried again; no failure
+    TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     LOST = "lost"  # its child or its worker died
     GIVEN_BACK = "given_back"  # by a worker that drains, or before it started
@@ -36,8 +38,11 @@ class ErrorCode(StrEnum):
     """Why a task is `failed` or `cancelled`."""
 
     HANDLER_ERROR = "handler_error"
+    TIMEOUT = "timeout"
     WORKER_LOST = "worker_lost"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DEPENDENCY_FAILED = "dependency_failed"
     RESULT_TOO_LARGE = "result_too_large"
     UNSERIALISABLE_RESULT = "unserialisable_result"
     INVALID_PAYLOAD = "invalid_payload"
@@ -66,9 +71,26 @@ class Attempt(Struct, frozen=True):
 
 def last_outcome(status: Status, error: Error | None) -> Outcome | None:
     """How the newest attempt of a task with this status ended; None while it runs, or if there is none to speak of."""
-    if status is Status.FAILED and error is not None and error.code is ErrorCode.WORKER_LOST:
-        return Outcome.LOST
+    if status is Status.FAILED and error is not None and error.code in _OUTCOMES:
+        return _OUTCOMES[error.code]
     return {Status.DONE: Outcome.DONE, Status.FAILED: Outcome.FAILED, Status.CANCELLED: Outcome.CANCELLED}.get(status)
+
+
+_OUTCOMES = {ErrorCode.WORKER_LOST: Outcome.LOST, ErrorCode.TIMEOUT: Outcome.TIMEOUT}
+
+
+class OnParentFailure(StrEnum):
+    """What becomes of a task when one it depends on ends without `done`."""
+
+    CANCEL = "cancel"  # it is cancelled with `dependency_failed`
+    RUN = "run"  # it runs all the same
+
+
+class Dependency(Struct, frozen=True):
+    """A task that another one waits for."""
+
+    id: str
+    ref: str | None = None  # what the dependent called it, if both came in one batch
 
 
 class NewTask(Struct, frozen=True):
@@ -85,6 +107,14 @@ class NewTask(Struct, frozen=True):
     delay: float = 0.0  # seconds
     max_attempts: int = 1
     tags: tuple[str, ...] = ()
+    timeout: float | None = None  # seconds an attempt may take
+    keep: float | None = None  # seconds it is kept once it has ended; None: as all are
+    needed: float = 0.0  # seconds from now for which it must not be pruned, whatever `keep` says
+    expires_at: float | None = None  # cancelled with `expired` if it has not started by then
+    depends_on: tuple[Dependency, ...] = ()
+    on_parent_failure: OnParentFailure = OnParentFailure.CANCEL
+    unique_key: str | None = None  # at most one unfinished task of a type has it
+    limit_key: str | None = None  # those of one key share a limit
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -102,6 +132,8 @@ class Task(Struct, frozen=True, kw_only=True):
     max_attempts: int
     failures: int  # attempts that count against max_attempts
     losses: int  # children that died with this task alone in them
+    deferrals: int  # times its handler asked to be tried again, which is no failure
+    generation: int  # times it was retried by hand, or revived with its parent
     suspect: bool  # it was in a child that died with several: runs alone next
     cancel_asked: bool
     tags: tuple[str, ...]
@@ -112,6 +144,21 @@ class Task(Struct, frozen=True, kw_only=True):
     result: bytes | None  # JSON
     error: Error | None
     history: tuple[Attempt, ...]  # the attempts before the newest
+    timeout: float | None
+    keep: float | None
+    expires_at: float | None
+    on_parent_failure: OnParentFailure
+    unique_key: str | None
+    limit_key: str | None
+
+
+class Details(Struct, frozen=True):
+    """What is known of a task besides its record."""
+
+    parents: tuple[Dependency, ...]  # in the order of `depends_on`
+    dependents: tuple[str, ...]  # by the time they were submitted
+    submitted: tuple[str, ...]  # by its own handler
+    progress: bytes | None  # JSON, as its handler said last
 
 
 class Lease(Struct, frozen=True):
@@ -129,6 +176,10 @@ class Lease(Struct, frozen=True):
     max_attempts: int
     suspect: bool
     tags: tuple[str, ...] = ()
+    deferrals: int = 0
+    generation: int = 0
+    timeout: float | None = None  # seconds
+    limit_key: str | None = None
 
 
 class Settlement(Struct, frozen=True):
@@ -144,6 +195,7 @@ class Settlement(Struct, frozen=True):
     losses: int = 0  # the task's new count
     suspect: bool = False
     started: bool = True  # False: the attempt number is returned, nothing ran
+    deferrals: int = 0  # the task's new count
 
 
 class End(Struct, frozen=True):
@@ -155,16 +207,76 @@ class End(Struct, frozen=True):
     error: Error | None
 
 
+class EventKind(StrEnum):
+    """What an event tells."""
+
+    STATUS = "task.status"  # the task came to a status
+    PROGRESS = "task.progress"  # its handler said how far it is
+    LOG = "task.log"  # its handler wrote lines, which are among its notes
+
+
+class Note(Struct, frozen=True):
+    """Something small that is kept under a task, by key: progress, a piece of its log, the result of a step, what it submitted.
+
+    It is written under the token of the attempt, replaces what was there, and goes with its task."""
+
+    id: str  # of the task
+    token: str
+    key: str
+    value: bytes  # JSON
+    event: EventKind | None = None  # log that it was written; the event of PROGRESS bears the value
+
+
+class Gate(Struct, frozen=True, kw_only=True):
+    """What holds back the tasks of a queue or of a type. Without any of it there is no gate."""
+
+    scope: str  # "queue/NAME" or "type/NAME"
+    paused: bool = False
+    paused_until: float | None = None  # None: until somebody resumes
+    reason: str | None = None  # why it is paused
+    max_running: int | None = None
+    max_running_per_key: int | None = None  # of tasks with one `limit_key`
+    rate: float | None = None  # starts a second; at once at most a tenth of a second's, or 1
+
+
+class HeldUp(Struct, frozen=True):
+    """Why a task that is due is not claimed, by the very rules a claim goes by."""
+
+    code: str  # "queue_paused", "limit", "rate", or "behind": nothing but the tasks before it
+    scope: str = ""  # the gate: "queue/NAME", "type/NAME"; with "limit" of a key, "queue/NAME/KEY" or "type/NAME/KEY"
+    until: float | None = None  # when that is over, if time alone ends it
+    ahead: int = 0  # claimable tasks of its queue with a smaller rank, counted up to 10,000
+
+
 class Event(Struct, frozen=True):
-    """One line of the log: a task came to a status."""
+    """One line of the log."""
 
     seq: int
     time: float
     id: str
     type: str
     queue: str
-    status: Status
+    status: Status  # as it was then
     attempt: int
+    kind: EventKind = EventKind.STATUS
+    data: bytes | None = None  # JSON
+
+
+class Refusal(StrEnum):
+    """Why a task is left as it is by a cancel, a retry or a delete."""
+
+    STATUS = "status"  # the one it has forbids it
+    UNIQUE = "unique"  # another unfinished task has its `unique_key`
+    PARENTS = "parents"  # one it depends on has ended without `done`
+    DEPENDENTS = "dependents"  # one that has not ended depends on it
+
+
+class Change(Struct, frozen=True):
+    """What a cancel, a retry or a delete met and did."""
+
+    before: Status | None  # None: there is no such task
+    after: Status | None = None  # None: it is gone
+    refusal: Refusal | None = None
 
 
 class TypeInfo(Struct, frozen=True):
@@ -175,7 +287,7 @@ class TypeInfo(Struct, frozen=True):
     description: str
     payload: dict[str, Any]  # shape description, see `dolgo.shape`
     result: dict[str, Any] | None
-    options: dict[str, Any]  # the type's defaults: queue, priority
+    options: dict[str, Any]  # what the type says of itself; what it leaves open is not in it, but queue and priority are
 
 
 class BrokenFile(Struct, frozen=True):

@@ -19,7 +19,11 @@ class Interrupted(Struct, frozen=True):
     """The worker stopped the attempt because it was not sure of the lease any more; nobody asked for a cancel."""
 
 
-End = Report | Loss | Interrupted
+class TimedOut(Struct, frozen=True):
+    """The attempt took longer than it may, and was stopped."""
+
+
+End = Report | Loss | Interrupted | TimedOut
 Ended = tuple[Lease, End]
 
 UNSTARTED = Report(0, Kind.UNSTARTED)  # the end of an attempt that no child has begun
