@@ -32,6 +32,7 @@ from dolgo.task.health import Health
 from dolgo.task.ids import Ids
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
+from dolgo.task.schedules import Schedules
 from dolgo.task.upkeep import Keeping, Upkeep
 from dolgo.task.worker import Worker
 
@@ -80,9 +81,10 @@ class Parts:
         self.notify = Notify(store)
         rules = Rules(ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses)
         types = Announced(store)
-        self.manager = Manager(store, rules=rules, types=types, notify=self.notify, clock=time.time)
+        self.manager = Manager(store, rules=rules, types=types, notify=self.notify, fleet=self.fleet, clock=time.time)
+        self.schedules = Schedules(store, self.manager)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
-        self.upkeep = Upkeep(store, self.fleet, types, keeping=keeping, host=this_host())
+        self.upkeep = Upkeep(store, self.fleet, types, self.schedules, keeping=keeping, host=this_host())
         self.setup = Setup(settings.tasks, max(1, settings.slots), settings.max_result, settings.reload, settings.log_format)
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import msgspec
 
 from dolgo.errors import UnknownType
 from dolgo.shape import Shape
 from dolgo.store.base import Store
-from dolgo.task.types import Put, Record, TypeInfo
+from dolgo.task.types import Put, TypeInfo
 
 PREFIX = "type/"
 KEPT = 86_400.0  # seconds an announcement outlives its last worker
+LIMITS = ("max_running", "max_running_per_key", "rate")  # options that a gate holds
 FRESH = 1.0  # seconds an answer of the store is used before it is asked again
 
 _encode = msgspec.json.Encoder().encode
@@ -31,12 +33,24 @@ class Announced:
         self._looks = 0  # under way
         self._versions: dict[str, tuple[float, int]] = {}  # by key: when first seen, and how often written
         self._newest: dict[str, TypeInfo] = {}
+        self._known: dict[tuple[str, str], TypeInfo] = {}  # by name and hash
         self._shapes: dict[str, Shape] = {}  # by hash; made when first needed
 
     async def announce(self, types: Iterable[TypeInfo]) -> None:
         """Store the types; kept for a day after the last time."""
+        types = list(types)
         await self._store.put([Put(f"{PREFIX}{info.name}/{info.hash}", _encode(info), None, KEPT) for info in types])
         await self.read()
+        await self._gate({info.name for info in types})
+
+    async def _gate(self, names: Set[str]) -> None:
+        """Limits that types set themselves hold for all workers: as the newest announcement of each has them."""
+        gates = {gate.scope: gate for gate in await self._store.gates()}
+        for name in names & self._newest.keys():
+            scope = f"type/{name}"
+            wanted = {limit: self._newest[name].options.get(limit) for limit in LIMITS}
+            if any(getattr(gates.get(scope), limit, None) != value for limit, value in wanted.items()):
+                await self._store.gate(scope, wanted)
 
     async def keep(self, wanted: Set[tuple[str, str]]) -> None:
         """Keep these announcements, (name, hash), for a day from now: they are still needed, with or without a worker."""
@@ -55,6 +69,11 @@ class Announced:
         if info is None:
             raise UnknownType(self._unknown(name))
         return info
+
+    def options(self, name: str, hash: str) -> Mapping[str, Any]:
+        """What an announced type says of itself; nothing if this process has not heard of it."""
+        info = self._known.get((name, hash))
+        return {} if info is None else info.options
 
     def shape(self, info: TypeInfo) -> Shape:
         """What checks the payloads of a type."""
@@ -82,12 +101,9 @@ class Announced:
         versions = {record.key: (record.first_at, record.version) for record in records}
         if versions != self._versions:
             self._versions = versions
-            self._newest = self._by_name(records)
-
-    def _by_name(self, records: Iterable[Record]) -> dict[str, TypeInfo]:
-        """For each name the announcement that was first seen last."""
-        infos = [_decode(record.value) for record in sorted(records, key=lambda record: record.first_at)]
-        return {info.name: info for info in infos}
+            infos = [_decode(record.value) for record in sorted(records, key=lambda record: record.first_at)]
+            self._known = {(info.name, info.hash): info for info in infos}
+            self._newest = {info.name: info for info in infos}
 
     def _unknown(self, name: str) -> str:
         if not self._newest:

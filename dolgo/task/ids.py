@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -30,8 +31,20 @@ class Ids:
             stamp = self._last
             random = self._draw()
         value = (stamp >> 12 << 80) | _VERSION | ((stamp & 0xFFF) << 64) | _VARIANT | random
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return _text(value)
+
+    @staticmethod
+    def derived(parent: str, seed: str) -> str:
+        """An id that is the same for the same seed, of the time of another id: for what must not be submitted twice."""
+        digest = int.from_bytes(hashlib.sha256(f"{parent}/{seed}".encode()).digest()[:16], "big")
+        stamp = int(parent.replace("-", "")[:12], 16)
+        value = (stamp << 80) | _VERSION | ((digest >> 64 & 0xFFF) << 64) | _VARIANT | (digest & ((1 << _RANDOM_BITS) - 1))
+        return _text(value)
+
+    @staticmethod
+    def derived_at(time: float, seed: str) -> str:
+        """As `derived`, of a time in seconds since the epoch."""
+        return Ids.derived(f"{int(time * 1000) & (1 << 48) - 1:012x}", seed)
 
     def _draw(self) -> int:
         if self._at >= len(self._pool):
@@ -40,3 +53,8 @@ class Ids:
         drawn = self._pool[self._at : self._at + 8]
         self._at += 8
         return int.from_bytes(drawn, "big") & ((1 << _RANDOM_BITS) - 1)
+
+
+def _text(value: int) -> str:
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

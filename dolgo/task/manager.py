@@ -5,46 +5,50 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotFound, Problem, Refused, TooLarge, UnknownType
+from dolgo.errors import Conflict, IdempotencyKeyReused, NotFound, Refused
+from dolgo.runner.link import Ask
 from dolgo.store.base import Bell, Claim, Claimed, Page, Renewed, Store
+from dolgo.task import bulk
 from dolgo.task.announced import Announced
+from dolgo.task.backoff import Random, pause
+from dolgo.task.batch import Batch, single
+from dolgo.task.desk import Desk
+from dolgo.task.fleet import Fleet
 from dolgo.task.ids import Ids
+from dolgo.task.intake import Intake, Rules, Submission, unknown_parents
+from dolgo.task.journal import Journal, LogPage
 from dolgo.task.notify import Notify
-from dolgo.task.types import FINAL, End, Lease, NewTask, Put, Query, QueueCounts, Settlement, Status, Task, TypeInfo
+from dolgo.task.types import (
+    FINAL,
+    Change,
+    Details,
+    End,
+    Gate,
+    Lease,
+    Note,
+    Put,
+    Query,
+    QueueCounts,
+    Refusal,
+    Settlement,
+    Status,
+    Task,
+)
+from dolgo.task.verdict import End as Ending
 from dolgo.task.verdict import Ended, given_back, unwritable, verdict
+from dolgo.task.waiting import Reason, Waiting
+
+__all__ = ["Accepted", "Manager", "Once", "Rules", "Submission"]
 
 log = logging.getLogger("dolgo.manager")
 
-KEY_KEPT = 86_400.0  # seconds an Idempotency-Key is remembered
-CHECKED_AT_ONCE = 200  # payloads of a batch checked before others get a turn of the loop
-
-_DEFAULT_QUEUE = "default"
-_DEFAULT_PRIORITY = 5
-
-
-class Rules(Struct, frozen=True):
-    """The settings that decide what may be submitted and what becomes of it."""
-
-    ageing: float = 600.0  # seconds of age that one level of priority is worth
-    max_payload: int = 1 << 20  # bytes
-    max_losses: int = 3
-
-
-class Submission(Struct, frozen=True):
-    """One task as a caller asks for it. What is None is taken from its type."""
-
-    type: str
-    payload: bytes = b"{}"
-    queue: str | None = None
-    priority: int | None = None  # 0-9
-    run_at: float | None = None
-    delay: float = 0.0
-    tags: tuple[str, ...] = ()
+KEY_KEPT = 86_400.0  # seconds an Idempotency-Key is remembered, and the tasks submitted under it are kept
 
 
 class Once(Struct, frozen=True):
@@ -60,6 +64,7 @@ class Accepted(Struct, frozen=True):
 
     tasks: list[tuple[str, Status]]
     replayed: bool = False  # answered from an Idempotency-Key: nothing new was stored
+    existing: bool = False  # one of them was there before: an unfinished task with the same `unique_key`
 
 
 class _Kept(Struct, frozen=True):
@@ -72,11 +77,26 @@ class _Kept(Struct, frozen=True):
 class Manager:
     """Submit, look, cancel, retry and delete for the web; claim, renew and settle for workers."""
 
-    def __init__(self, store: Store, *, rules: Rules, types: Announced, notify: Notify, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        rules: Rules,
+        types: Announced,
+        notify: Notify,
+        fleet: Fleet,
+        clock: Callable[[], float],
+        random: Random = random.random,
+    ) -> None:
         self._store = store
         self._rules = rules
         self._ids = Ids(clock)
         self._notify = notify
+        self._random = random
+        self._intake = Intake(types, self._ids, rules)
+        self._waiting = Waiting(store, fleet)
+        self._journal = Journal(store)
+        self._desk = Desk(store, self.submit_as)
         self.types = types
         self.cancels = Bell()  # a running task was asked to be cancelled, in this process
 
@@ -84,20 +104,21 @@ class Manager:
 
     async def submit(self, submissions: Sequence[Submission], *, batch: bool = False, once: Once | None = None) -> Accepted:
         """All of them committed, or an error and none. Pointers of a batch start with `/tasks/{place}`."""
-        tasks = await self._checked(submissions, batch)
-        return await self._store_new(tasks, once)
+        wanted = await self._wanted(submissions, batch)
+        return await self._store_new(wanted, submissions, batch=batch, once=once)
 
     async def submit_and_wait(
         self, submission: Submission, *, once: Once | None, timeout: float
     ) -> tuple[Accepted, Task | End | None]:
         """As `submit`, and how the task ended if it became final within `timeout` seconds."""
-        (task,) = await self._checked([submission], False)
+        wanted = await self._wanted([submission], False)
+        (task,) = wanted.tasks
         watch = await self._notify.watch(task.id)
         try:
-            accepted = await self._store_new([task], once)
-            if accepted.replayed:
-                return accepted, await self._replayed(accepted.tasks[0][0], timeout)
-            end = await watch.ended(timeout)
+            accepted = await self._store_new(wanted, [submission], batch=False, once=once)
+            if accepted.replayed or accepted.existing:
+                return accepted, await self._end_of_another(accepted.tasks[0][0], timeout)
+            end = None if accepted.tasks[0][1] in FINAL else await watch.ended(timeout)
         finally:
             self._notify.unwatch(task.id, watch)
         if end is not None:
@@ -105,7 +126,35 @@ class Manager:
         (found,) = await self._store.get([task.id])
         return accepted, found if found is not None and found.status in FINAL else None
 
-    async def _replayed(self, id: str, timeout: float) -> Task | None:
+    async def submit_as(
+        self, submission: Submission, *, id: str, puts: Sequence[Put] = (), notes: Sequence[Note] = ()
+    ) -> str | None:
+        """The id of the task, stored under `id` with these records and notes in one commit; the same again changes nothing.
+
+        Another id if an unfinished task has its `unique_key`. None: a record or the token of a note was not as named."""
+        wanted = single(await self._intake.one(submission, id=id))
+        while True:
+            answer = await self._store.submit(wanted.tasks, puts, notes)
+            if answer.existing is not None or answer.lost:
+                return None
+            if answer.unknown:
+                raise unknown_parents(answer.unknown, [submission.depends_on], pointed=False)
+            if not answer.unique:
+                return wanted.ids[0]
+            wanted = wanted.merged(answer.unique)
+            notes = [msgspec.structs.replace(note, value=msgspec.json.encode(wanted.ids[0])) for note in notes]
+
+    async def check(self, submission: Submission) -> None:
+        """Nothing, if it could be submitted now. Raises what is wrong with it."""
+        await self._intake.one(submission)
+
+    async def _wanted(self, submissions: Sequence[Submission], batch: bool) -> Batch:
+        if batch:
+            return await self._intake.batch(submissions, pointed=True)
+        (submission,) = submissions
+        return single(await self._intake.one(submission))
+
+    async def _end_of_another(self, id: str, timeout: float) -> Task | None:
         """The task of an earlier request, if it is or becomes final in time. A key outlives its task, if that is deleted."""
         try:
             task = await self.wait(id, timeout)
@@ -113,64 +162,28 @@ class Manager:
             return None
         return task if task.status in FINAL else None
 
-    async def _checked(self, submissions: Sequence[Submission], batch: bool) -> list[NewTask]:
-        tasks, problems, first = [], list[Problem](), None
-        since = self.types.monotonic()
-        for place, submission in enumerate(submissions):
-            if place % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
-                await asyncio.sleep(0)
-            at = f"/tasks/{place}" if batch else ""
-            try:
-                tasks.append(await self._new(submission, at, since))
-            except (UnknownType, InvalidPayload, TooLarge) as error:
-                first = first or error
-                problems.extend(error.problems)
-        if first is not None:
-            raise type(first)(first.detail, problems)
-        return tasks
+    async def _store_new(self, wanted: Batch, submissions: Sequence[Submission], *, batch: bool, once: Once | None) -> Accepted:
+        """Store it all. Where a `unique_key` is taken, the task that has it stands for the new one."""
+        while True:
+            tasks = wanted.tasks if once is None else [msgspec.structs.replace(t, needed=KEY_KEPT) for t in wanted.tasks]
+            answer = await self._store.submit(tasks, () if once is None else [_kept_under(once, wanted)])
+            if answer.existing is not None and once is not None:
+                return _replay(once, answer.existing.value)
+            if answer.unknown:
+                raise unknown_parents(answer.unknown, [s.depends_on for s in submissions], pointed=batch)
+            if not answer.unique:
+                break
+            wanted = wanted.merged(answer.unique)
+        statuses = {task.id: status for task, status in zip(tasks, answer.statuses, strict=True)}
+        if wanted.existing:
+            statuses.update(await self._statuses(wanted.existing - statuses.keys()))
+        return Accepted([(id, statuses[id]) for id in wanted.ids], existing=bool(wanted.existing))
 
-    async def _new(self, submission: Submission, at: str, since: float) -> NewTask:
-        """The task with its type's defaults, its payload checked."""
-        try:
-            info = await self.types.find(submission.type, since=since)
-        except UnknownType as error:
-            raise UnknownType(error.detail, [Problem(f"{at}/type", error.detail)]) from None
-        if len(submission.payload) > self._rules.max_payload:
-            detail = f"The payload has {len(submission.payload)} bytes; {self._rules.max_payload} are allowed."
-            raise TooLarge(detail, [Problem(f"{at}/payload", detail)])
-        self.types.shape(info).check(submission.payload, f"{at}/payload")
-        return self._stamped(submission, info)
-
-    def _stamped(self, submission: Submission, info: TypeInfo) -> NewTask:
-        options = info.options
-        priority = options.get("priority", _DEFAULT_PRIORITY) if submission.priority is None else submission.priority
-        return NewTask(
-            id=self._ids.new(),
-            type=info.name,
-            hash=info.hash,
-            queue=submission.queue or options.get("queue", _DEFAULT_QUEUE),
-            payload=submission.payload,
-            priority=priority,
-            lead=priority * self._rules.ageing,
-            run_at=submission.run_at,
-            delay=submission.delay,
-            tags=submission.tags,
-        )
-
-    async def _store_new(self, tasks: Sequence[NewTask], once: Once | None) -> Accepted:
-        if once is None:
-            answer = await self._store.submit(tasks)
-            return Accepted([(task.id, status) for task, status in zip(tasks, answer.statuses, strict=True)])
-        fresh = [(task.id, Status.QUEUED) for task in tasks]
-        key = f"once/{once.scope}/{hashlib.sha256(once.key.encode()).hexdigest()}"
-        put = Put(key, msgspec.json.encode(_Kept(once.digest, fresh)), 0, KEY_KEPT)
-        answer = await self._store.submit(tasks, [put])
-        if answer.existing is None:
-            return Accepted(fresh)
-        kept = msgspec.json.decode(answer.existing.value, type=_Kept)
-        if kept.digest != once.digest:
-            raise IdempotencyKeyReused(f"The Idempotency-Key {once.key!r} was used within the last day with another body.")
-        return Accepted(kept.tasks, replayed=True)
+    async def _statuses(self, ids: Iterable[str]) -> dict[str, Status]:
+        """As they are now; one that is gone by now had been queued."""
+        ids = list(ids)
+        found = await self._store.get(ids)
+        return {id: Status.QUEUED if task is None else task.status for id, task in zip(ids, found, strict=True)}
 
     # -- look
 
@@ -204,6 +217,18 @@ class Manager:
     async def list(self, query: Query) -> Page:
         return await self._store.list(query)
 
+    async def details(self, ids: Sequence[str]) -> Sequence[Details | None]:
+        """What is known of tasks besides their records: parents, dependents, what they submitted, progress."""
+        return await self._store.details(ids)
+
+    async def waiting_for(self, task: Task) -> Reason | None:
+        """Why a task is not running yet; None for one that has started or ended."""
+        return await self._waiting.reason(task)
+
+    async def log(self, id: str, *, attempt: int | None, after: str | None, limit: int) -> LogPage:
+        """Lines that the handler wrote, oldest first. Raises NotFound."""
+        return await self._journal.page(await self.get(id), attempt=attempt, after=after, limit=limit)
+
     async def counts(self) -> Sequence[QueueCounts]:
         return await self._store.counts()
 
@@ -212,30 +237,67 @@ class Manager:
         now = await self._store.now()
         return {queue: max(0.0, now - run_at) for queue, run_at in (await self._store.oldest()).items()}
 
+    # -- queues
+
+    async def gates(self) -> Mapping[str, Gate]:
+        """What holds queues and types back, by scope: "queue/NAME", "type/NAME"."""
+        return {gate.scope: gate for gate in await self._store.gates()}
+
+    async def pause(self, queue: str, *, reason: str | None, until: float | None) -> Gate:
+        """From the answer on nothing in the queue is claimed, until a time or until it is resumed."""
+        return await self._store.gate(f"queue/{queue}", {"paused": True, "reason": reason, "paused_until": until})
+
+    async def resume(self, queue: str) -> Gate:
+        """The queue goes on; one that was not paused is no error."""
+        return await self._store.gate(f"queue/{queue}", {"paused": False, "reason": None, "paused_until": None})
+
+    async def limit(self, queue: str, changes: Mapping[str, float | None]) -> Gate:
+        """Other limits from the answer on: `max_running`, `max_running_per_key`, `rate`; None lifts one."""
+        return await self._store.gate(f"queue/{queue}", changes)
+
     # -- by hand
 
     async def cancel(self, id: str) -> Status:
         """`cancelled` at once, or `in_progress` when the worker was asked. Raises NotFound and Conflict."""
-        (before,) = await self._store.cancel([id])
-        if before is Status.IN_PROGRESS:
+        (change,) = await self._store.cancel([id])
+        if _known(id, change) is Status.IN_PROGRESS:
             self.cancels.ring()
-            return before
-        if _known(id, before) in (Status.DONE, Status.FAILED):
-            raise Conflict(f"The task has ended {before}: it cannot be cancelled any more.")
+            return Status.IN_PROGRESS
+        if change.refusal is not None:
+            raise Conflict(f"The task has ended {change.before}: it cannot be cancelled any more.")
         return Status.CANCELLED
 
     async def retry(self, id: str) -> Status:
-        """`queued` again. Raises NotFound, and Conflict unless the task had failed or was cancelled."""
-        (before,) = await self._store.retry([id])
-        if _known(id, before) not in (Status.FAILED, Status.CANCELLED):
-            raise Conflict(f"The task is {before}: only a failed or cancelled one can be retried.")
-        return Status.QUEUED
+        """`queued` again, or `waiting`. Raises NotFound, and Conflict where the task or others forbid it."""
+        (change,) = await self._store.retry([id])
+        before = _known(id, change)
+        match change.refusal:
+            case Refusal.UNIQUE:
+                raise Conflict("Another unfinished task has its unique_key: cancel that one first, or let it end.")
+            case Refusal.PARENTS:
+                raise Conflict("A task it depends on has ended without success: retry that one, which brings this one back.")
+            case Refusal():
+                raise Conflict(f"The task is {before}: only a failed or cancelled one can be retried.")
+        return change.after or Status.QUEUED
 
     async def delete(self, id: str) -> None:
-        """Gone. Raises NotFound, and Conflict unless the task was final."""
-        (before,) = await self._store.delete([id])
-        if _known(id, before) not in FINAL:
+        """Gone. Raises NotFound, and Conflict unless the task was final and nobody needs it."""
+        (change,) = await self._store.delete([id])
+        before = _known(id, change)
+        if change.refusal is Refusal.DEPENDENTS:
+            raise Conflict("A task that has not ended depends on this one: cancel that one first, or let it end.")
+        if change.refusal is not None:
             raise Conflict(f"The task is {before}: only one that has ended can be deleted. Cancel it first.")
+
+    async def cancel_all(self, query: Query, *, dry_run: bool = False) -> bulk.Bulk:
+        """Cancel every task that the list would show and that can be cancelled: up to 10,000 a call."""
+        done = await bulk.cancel(self._store, query, dry_run=dry_run)
+        self.cancels.ring()
+        return done
+
+    async def retry_all(self, query: Query, *, dry_run: bool = False) -> bulk.Bulk:
+        """Retry every task that the list would show and that can be retried: up to 10,000 a call."""
+        return await bulk.retry(self._store, query, dry_run=dry_run)
 
     # -- for workers
 
@@ -259,7 +321,7 @@ class Manager:
     async def settle(self, ended: Sequence[Ended]) -> Sequence[bool]:
         """Decide what becomes of each attempt and write it; whether each took. What the store refuses to keep fails alone."""
         try:
-            return await self._write([verdict(lease, end, max_losses=self._rules.max_losses) for lease, end in ended])
+            return await self._write([self._verdict(lease, end) for lease, end in ended])
         except Refused:
             raise
         except Exception as error:
@@ -268,6 +330,20 @@ class Manager:
             lease = ended[0][0]
             log.exception("How attempt %d of task %s ended cannot be stored.", lease.attempt, lease.id)
             return await self._write([unwritable(lease, f"{type(error).__name__}: {error}")])
+
+    def _verdict(self, lease: Lease, end: Ending) -> Settlement:
+        def wait(tries: int) -> float:
+            return pause(self.types.options(lease.type, lease.hash).get("backoff"), tries, self._random)
+
+        return verdict(lease, end, max_losses=self._rules.max_losses, pause=wait)
+
+    async def note(self, notes: Sequence[Note]) -> Sequence[bool]:
+        """Keep what handlers say of their tasks; whether each was written under the token in force."""
+        return await self._store.note(notes)
+
+    async def ask(self, lease: Lease, ask: Ask) -> bytes:
+        """The answer to a handler, as JSON. Raises Refused with a sentence."""
+        return await self._desk.answer(lease, ask)
 
     async def _write(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         took = await self._store.settle(settlements)
@@ -281,7 +357,22 @@ class Manager:
         return await self._store.settle(settlements)
 
 
-def _known(id: str, before: Status | None) -> Status:
-    if before is None:
+def _kept_under(once: Once, wanted: Batch) -> Put:
+    """The record of an Idempotency-Key."""
+    waiting = {task.id for task in wanted.tasks if task.depends_on}
+    fresh = [(id, Status.WAITING if id in waiting else Status.QUEUED) for id in wanted.ids]
+    key = f"once/{once.scope}/{hashlib.sha256(once.key.encode()).hexdigest()}"
+    return Put(key, msgspec.json.encode(_Kept(once.digest, fresh)), 0, KEY_KEPT)
+
+
+def _replay(once: Once, value: bytes) -> Accepted:
+    kept = msgspec.json.decode(value, type=_Kept)
+    if kept.digest != once.digest:
+        raise IdempotencyKeyReused(f"The Idempotency-Key {once.key!r} was used within the last day with another body.")
+    return Accepted(kept.tasks, replayed=True)
+
+
+def _known(id: str, change: Change) -> Status:
+    if change.before is None:
         raise NotFound(f"There is no task {id}.")
-    return before
+    return change.before

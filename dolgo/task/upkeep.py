@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from dolgo.errors import Refused
-from dolgo.store.base import Store
+from dolgo.store.base import CASCADED, Store
 from dolgo.task.announced import Announced
 from dolgo.task.fleet import Fleet, Seen, is_gone
+from dolgo.task.schedules import Schedules
 from dolgo.task.types import FINAL, Status
 
 log = logging.getLogger("dolgo.upkeep")
@@ -43,6 +44,7 @@ class Upkeep:
         store: Store,
         fleet: Fleet,
         announced: Announced,
+        schedules: Schedules,
         *,
         keeping: Keeping,
         host: str,
@@ -51,6 +53,7 @@ class Upkeep:
         self._store = store
         self._fleet = fleet
         self._announced = announced
+        self._schedules = schedules
         self._keeping = keeping
         self._host = host
         self._monotonic = monotonic
@@ -60,6 +63,9 @@ class Upkeep:
         self._tasks: list[asyncio.Task[None]] = []
         self.duties: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
             ("reclaim", 1.0, self.reclaim),  # attempts of dead workers run again
+            ("expire", 1.0, self.expire),  # tasks that have not started in time are cancelled
+            ("cascade", 1.0, self.cascade),  # dependents of what has ended, where there are too many for one commit
+            ("schedules", 1.0, self._schedules.fire),  # tasks are submitted by the clock
             ("prune", 10.0, self.prune),  # final tasks that were kept long enough go
             ("trim", 2.0, self.trim),  # the event log and expired records are kept short
             ("types", 3_600.0, self.types),  # task types are known as long as a task of them has not ended
@@ -98,6 +104,14 @@ class Upkeep:
             log.warning("%d task(s) of dead workers are queued again.", taken)
         if dead:
             await self._fleet.leave(dead)
+
+    async def expire(self) -> None:
+        await self._in_rounds(lambda: self._store.expire(AT_ONCE))
+
+    async def cascade(self) -> None:
+        moved = CASCADED
+        while moved:  # each is a commit, and others have theirs in between
+            moved = await self._store.cascade(CASCADED)
 
     async def prune(self) -> None:
         await self._in_rounds(lambda: self._store.prune(self._keeping.keep, AT_ONCE))

@@ -1,0 +1,135 @@
+"""Answers what handlers ask while they run: stored steps, tasks of their own, the tasks they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from dolgo.errors import Conflict, InvalidRequest, NotFound
+from dolgo.runner.link import Ask, Verb
+from dolgo.store.base import Store
+from dolgo.task.ids import Ids
+from dolgo.task.intake import Submission
+from dolgo.task.types import Lease, Note, OnParentFailure, Put, Status
+
+STEP = "step/"  # what notes are called
+SUBMITTED = "submitted/"
+RESERVED = "dolgo."  # types of dolgo's own begin so; nobody submits them
+
+Seconds = Annotated[float, Meta(ge=0)]
+Key = Annotated[str, Meta(min_length=1, max_length=255)]
+Name = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,99}$")]
+
+
+class FromHandler(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a handler submits. An option that is null counts as not given."""
+
+    type: str
+    payload: Raw = Raw(b"{}")
+    queue: Name | None = None
+    priority: Annotated[int, Meta(ge=0, le=9)] | None = None
+    run_at: datetime | float | None = None
+    delay: Seconds | None = None
+    tags: tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...] | None = None
+    timeout: Annotated[float, Meta(gt=0)] | None = None
+    retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    keep: Seconds | None = None
+    expires_at: datetime | float | None = None
+    depends_on: Annotated[tuple[str, ...], Meta(max_length=10_000)] | None = None
+    on_parent_failure: OnParentFailure | None = None
+    unique_key: Key | None = None
+    limit_key: Key | None = None
+
+
+class SubmitAs(Protocol):
+    """Stores a task under a given id, with notes in the same commit; None if a token was not current."""
+
+    async def __call__(
+        self, submission: Submission, *, id: str, puts: Sequence[Put] = (), notes: Sequence[Note] = ()
+    ) -> str | None: ...
+
+
+class ShownParent(Struct, frozen=True):
+    """A task that the handler's task depended on."""
+
+    id: str
+    ref: str | None
+    type: str
+    status: Status
+    result: Raw
+    error: str | None
+
+
+_decode = msgspec.json.Decoder(FromHandler).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Desk:
+    """Where the worker brings its handlers' questions."""
+
+    def __init__(self, store: Store, submit_as: SubmitAs) -> None:
+        self._store = store
+        self._submit_as = submit_as
+
+    async def answer(self, lease: Lease, ask: Ask) -> bytes:
+        """The answer as JSON. Raises Refused with a sentence for the handler."""
+        match ask.verb:
+            case Verb.STEPS:
+                return await self._steps(lease)
+            case Verb.STEP:
+                return await self._keep_step(lease, ask)
+            case Verb.SUBMIT:
+                return await self._submit(lease, ask)
+            case Verb.PARENT:
+                return await self._parent(lease, int(ask.name))
+
+    async def _steps(self, lease: Lease) -> bytes:
+        steps = await self._store.notes(lease.id, STEP)
+        return _encode({key.removeprefix(STEP): Raw(value) for key, value in steps})
+
+    async def _keep_step(self, lease: Lease, ask: Ask) -> bytes:
+        (took,) = await self._store.note([Note(lease.id, lease.token, STEP + ask.name, ask.body)])
+        if not took:
+            raise _lost(lease)
+        return b"null"
+
+    async def _submit(self, lease: Lease, ask: Ask) -> bytes:
+        """Its id is made of the task, its generation and the name of the call: so a later attempt submits nothing twice."""
+        submission = _submission(ask.body)
+        id = Ids.derived(lease.id, f"{lease.generation}/{ask.name}")
+        note = Note(lease.id, lease.token, f"{SUBMITTED}{lease.generation}/{ask.name}", _encode(id))
+        stored = await self._submit_as(submission, id=id, notes=[note])
+        if stored is None:
+            raise _lost(lease)
+        return _encode(stored)
+
+    async def _parent(self, lease: Lease, place: int) -> bytes:
+        (details,) = await self._store.details([lease.id])
+        if details is None or place >= len(details.parents):
+            return b"null"
+        parent = details.parents[place]
+        (task,) = await self._store.get([parent.id])
+        if task is None:
+            raise NotFound(f"The task {parent.id}, which this one depends on, has been deleted.")
+        error = None if task.error is None else task.error.message
+        return _encode(ShownParent(task.id, parent.ref, task.type, task.status, Raw(task.result or b"null"), error))
+
+
+def _submission(body: bytes) -> Submission:
+    try:
+        asked = _decode(body)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InvalidRequest(f"The task cannot be submitted: {error}.") from None
+    if asked.type.startswith(RESERVED):
+        raise InvalidRequest(f"The task cannot be submitted: types that begin with `{RESERVED}` are dolgo's own.")
+    given: Mapping[str, Any] = {name: value for name in asked.__struct_fields__ if (value := getattr(asked, name)) is not None}
+    times = {name: value.timestamp() for name, value in given.items() if isinstance(value, datetime)}
+    return Submission(**{**given, **times, "payload": bytes(asked.payload)})
+
+
+def _lost(lease: Lease) -> Conflict:
+    return Conflict(f"Attempt {lease.attempt} of task {lease.id} is not the one in force any more: it may change nothing.")

@@ -1,0 +1,220 @@
+"""Tasks that are submitted by the clock. A schedule is a record; its tick and the task it makes are one commit.
+
+Every process that has the store open fires what is due. The record's version lets one of them through, and the task's id is made
+of the schedule and the tick, so each tick makes one task however many look at the same moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dolgo.errors import InvalidRequest, NotFound, Problem, Refused, StoreUnavailable
+from dolgo.store.base import Store
+from dolgo.task.ids import Ids
+from dolgo.task.manager import Accepted, Manager, Once, Submission
+from dolgo.task.timetable import Cron, Every, Timetable, upcoming, zone
+from dolgo.task.types import FINAL, Put, Record
+
+log = logging.getLogger("dolgo.schedules")
+
+PREFIX = "schedule/"
+LATE = 30.0  # seconds after its time at which a tick counts as missed: until then the service was only busy
+SHOWN = 5  # ticks to come that are shown
+TRIES = 5  # to write over somebody else's write
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """What is to be submitted, and when. Either `cron` or `every` is given."""
+
+    cron: str | None = None
+    every: float | None = None  # seconds
+    timezone: str = "UTC"
+    submission: Submission
+    missed: Literal["skip", "once"] = "skip"  # ticks that passed while no server ran
+    overlap: Literal["allow", "skip"] = "allow"  # a tick while the task of the one before has not ended
+    paused: bool = False
+
+
+class Run(Struct, frozen=True):
+    """A task that a schedule has made."""
+
+    at: float  # the time of its tick, or of the request to run it now
+    id: str
+
+
+class Planned(Struct, frozen=True):
+    """A schedule as it stands."""
+
+    name: str
+    schedule: Schedule
+    next: list[float]  # up to five; none while it is paused
+    last: Run | None
+    error: str | None  # why the last tick made no task
+
+
+class _Kept(Struct, frozen=True):
+    """What is stored of a schedule."""
+
+    schedule: Schedule
+    since: float  # when it was put: what `every` counts from
+    next_at: float | None
+    last: Run | None = None
+    error: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Kept).decode
+
+
+class Schedules:
+    """The schedules of a store."""
+
+    def __init__(self, store: Store, manager: Manager) -> None:
+        self._store = store
+        self._manager = manager
+
+    # -- for people
+
+    async def put(self, name: str, schedule: Schedule) -> tuple[Planned, bool]:
+        """The schedule under this name, and whether it is new. Raises what is wrong with it or with its task."""
+        await self._manager.check(schedule.submission)
+        for _ in range(TRIES):
+            record, now = await self._record(name), await self._store.now()
+            before = None if record is None else _decode(record.value)
+            kept = _merged(before, schedule, now)
+            if await self._write(name, kept, record):
+                return await self._planned(name, kept), record is None
+        raise StoreUnavailable(f"The schedule {name!r} is being changed all the time; try again.")
+
+    async def get(self, name: str) -> Planned:
+        """One schedule. Raises NotFound."""
+        return await self._planned(name, _decode((await self._known(name)).value))
+
+    async def all(self) -> list[Planned]:
+        """Every schedule, by name."""
+        records = await self._store.records(PREFIX)
+        return [await self._planned(record.key.removeprefix(PREFIX), _decode(record.value)) for record in records]
+
+    async def delete(self, name: str) -> None:
+        """It fires no more; its tasks stay. Raises NotFound."""
+        await self._store.forget([(await self._known(name)).key])
+
+    async def run(self, name: str, *, once: Once | None = None) -> Accepted:
+        """Submit its task now, whatever the time and though it is paused. Raises NotFound, and what is wrong with the task."""
+        record = await self._known(name)
+        accepted = await self._manager.submit([_decode(record.value).schedule.submission], once=once)
+        if not accepted.replayed:
+            await self._note_run(name, Run(await self._store.now(), accepted.tasks[0][0]))
+        return accepted
+
+    # -- by the clock
+
+    async def fire(self) -> None:
+        """Submit the tasks of every schedule that is due."""
+        now = await self._store.now()
+        for record in await self._store.records(PREFIX):
+            kept = _decode(record.value)
+            if kept.next_at is not None and kept.next_at <= now and not kept.schedule.paused:
+                await self._fire(record, kept, now)
+
+    async def _fire(self, record: Record, kept: _Kept, now: float) -> None:
+        assert kept.next_at is not None
+        name, tick = record.key.removeprefix(PREFIX), kept.next_at
+        following = replace(kept, next_at=_first_after(kept.schedule, kept.since, now), error=None)
+        if await self._passed_over(kept, now - tick):
+            await self._write(name, following, record)
+        else:
+            await self._submit(name, tick, following, record)
+
+    async def _passed_over(self, kept: _Kept, late: float) -> bool:
+        """Whether a tick makes no task: it was missed, or the task of the one before has not ended."""
+        missed = late > LATE and kept.schedule.missed == "skip"
+        return missed or (kept.schedule.overlap == "skip" and await self._still_runs(kept.last))
+
+    async def _submit(self, name: str, tick: float, following: _Kept, record: Record) -> None:
+        """The task and the schedule's next tick in one commit."""
+        id = Ids.derived_at(tick, f"{record.key}/{record.first_at}/{tick}")
+        put = _put(name, replace(following, last=Run(tick, id)), record)
+        try:
+            stored = await self._manager.submit_as(following.schedule.submission, id=id, puts=[put])
+            if stored not in (id, None):  # another task has its `unique_key`
+                await self._note_run(name, Run(tick, stored))
+        except StoreUnavailable:
+            raise
+        except Refused as error:
+            log.error("The schedule %r cannot submit its task: %s", name, error)
+            await self._write(name, replace(following, error=error.detail), record)
+
+    async def _still_runs(self, last: Run | None) -> bool:
+        if last is None:
+            return False
+        (task,) = await self._store.get([last.id])
+        return task is not None and task.status not in FINAL
+
+    # -- records
+
+    async def _record(self, name: str) -> Record | None:
+        found = await self._store.records(PREFIX + name)
+        return next((record for record in found if record.key == PREFIX + name), None)
+
+    async def _known(self, name: str) -> Record:
+        record = await self._record(name)
+        if record is None:
+            raise NotFound(f"There is no schedule {name!r}. GET /schedules lists those there are.")
+        return record
+
+    async def _write(self, name: str, kept: _Kept, before: Record | None) -> bool:
+        """False if somebody else has written since."""
+        return await self._store.put([_put(name, kept, before)]) is None
+
+    async def _note_run(self, name: str, run: Run) -> None:
+        for _ in range(TRIES):
+            record = await self._record(name)
+            if record is None or await self._write(name, replace(_decode(record.value), last=run, error=None), record):
+                return
+
+    async def _planned(self, name: str, kept: _Kept) -> Planned:
+        schedule, now = kept.schedule, await self._store.now()
+        ticks = [] if schedule.paused else upcoming(_timetable(schedule, kept.since), now, SHOWN)
+        return Planned(name, schedule, ticks, kept.last, kept.error)
+
+
+def _put(name: str, kept: _Kept, before: Record | None) -> Put:
+    return Put(PREFIX + name, _encode(kept), 0 if before is None else before.version)
+
+
+def _merged(before: _Kept | None, schedule: Schedule, now: float) -> _Kept:
+    """What it last did is kept; its times are counted anew, unless they are the same as before."""
+    since = now
+    if before is not None and before.schedule.every == schedule.every is not None:
+        since = before.since
+    last = None if before is None else before.last
+    return _Kept(schedule, since, _first_after(schedule, since, now), last)
+
+
+def _first_after(schedule: Schedule, since: float, time: float) -> float | None:
+    return next(iter(upcoming(_timetable(schedule, since), time, 1)), None)
+
+
+def _timetable(schedule: Schedule, since: float) -> Timetable:
+    """Raises InvalidRequest with a pointer to what is wrong."""
+    if (schedule.cron is None) == (schedule.every is None):
+        raise _wrong("", "give either `cron` or `every`")
+    member = "/timezone"
+    try:
+        zone(schedule.timezone)
+        member = "/every" if schedule.cron is None else "/cron"
+        if schedule.cron is not None:
+            return Cron(schedule.cron, schedule.timezone)
+        return Every(schedule.every or 0.0, since=since)
+    except ValueError as error:
+        raise _wrong(member, str(error)) from None
+
+
+def _wrong(pointer: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(f"The schedule cannot be used: {pointer}: {detail}.", [Problem(pointer, detail)])
