@@ -5,7 +5,7 @@ A frame is four bytes of length, big-endian, then one of the structs below as a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -80,7 +80,7 @@ class Hello(Struct, array_like=True, tag="hello", frozen=True):
 
     types: list[TypeInfo]
     broken: list[BrokenFile]
-    blocking: frozenset[str]  # names of the types whose handler is a plain `def`: they run in single children
+    blocking: frozenset[str]  # names of the types that need a single child: a plain `def`, unless in a thread, and "process"
 
 
 class Refused(Struct, array_like=True, tag="refused", frozen=True):
@@ -172,6 +172,8 @@ class Answers(Struct, array_like=True, tag="answers", frozen=True):
 ToChild = Setup | Run | Cancel | Stop | Answers
 ToParent = Hello | Refused | Ended | Wrote | Asks
 
+Item = TypeVar("Item")
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -187,18 +189,30 @@ def pack(frame: ToChild | ToParent) -> bytes:
 
 def pack_run(jobs: list[Job]) -> bytes:
     """Jobs as one frame, or as several if they are long."""
-    data = pack(Run(jobs))
-    if len(data) <= SPLIT or len(jobs) == 1:
-        return data
-    return pack_run(jobs[: len(jobs) // 2]) + pack_run(jobs[len(jobs) // 2 :])
+    return _pack_split(Run, jobs)
+
+
+def pack_answers(answers: list[Answer]) -> bytes:
+    """Answers as one frame, or as several if they are long."""
+    return _pack_split(Answers, answers)
 
 
 def pack_ended(reports: list[Report]) -> bytes:
     """Reports as one frame, or as several if they are long."""
-    data = pack(Ended(reports))
-    if len(data) <= SPLIT or len(reports) == 1:
+    return _pack_split(Ended, reports)
+
+
+def pack_wrote(notes: list[Written]) -> bytes:
+    """Notes as one frame, or as several if they are long."""
+    return _pack_split(Wrote, notes)
+
+
+def _pack_split(frame: Callable[[list[Item]], ToChild | ToParent], items: list[Item]) -> bytes:
+    data = pack(frame(items))
+    if len(data) <= SPLIT or len(items) == 1:
         return data
-    return pack_ended(reports[: len(reports) // 2]) + pack_ended(reports[len(reports) // 2 :])
+    half = len(items) // 2
+    return _pack_split(frame, items[:half]) + _pack_split(frame, items[half:])
 
 
 def from_parent() -> Frames[ToChild]:

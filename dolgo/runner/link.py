@@ -1,6 +1,6 @@
 """The worker's end of a child process: spawn it, send it jobs, hear how they end, and see it die.
 
-    child = await Child.spawn("loop", Setup(…), on_hello=…, on_reports=…, on_exit=…)
+    child = await Child.spawn("loop", Setup(…), on_hello=…, on_reports=…, on_exit=…, on_notes=…, on_asks=…)
     child.send([Job(key=child.sent, …)])
 
 Everything happens on the event loop that spawned the child. Which jobs had begun when it died is known exactly: the child writes
@@ -21,10 +21,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 from dolgo.runner.frames import (
     CHUNK,
+    Answer,
+    Ask,
+    Asks,
     BadFrame,
     Cancel,
     Ended,
@@ -37,12 +40,16 @@ from dolgo.runner.frames import (
     Setup,
     Stop,
     ToParent,
+    Verb,
+    Written,
+    Wrote,
     from_child,
     pack,
+    pack_answers,
     pack_run,
 )
 
-__all__ = ["Child", "Fault", "Hello", "Job", "Kind", "Refused", "Report", "Setup"]
+__all__ = ["Answer", "Ask", "Child", "Fault", "Hello", "Job", "Kind", "Refused", "Report", "Setup", "Verb", "Written"]
 
 LINGER = 1.0  # seconds a child may live on without its link
 LAST_READS = 64  # of CHUNK bytes: more than a socket holds, in case a stranger goes on writing
@@ -53,7 +60,9 @@ log = logging.getLogger("dolgo.child")
 class Child:
     """One child process. `on_hello` is called once, `on_reports` for each batch, `on_exit` once and last, with the return code.
 
-    A child runs what people wrote, and they can write to its link: look up a report's key, and ignore it where there is none."""
+    `on_notes` has the notes of jobs, the oldest first; those of a job come before its report. `on_asks` has their questions: each
+    is to be answered by `answer`, even if its job has ended meanwhile, or its handler waits for ever.
+    A child runs what people wrote, and they can write to its link: look up a key, and ignore it where there is none."""
 
     def __init__(
         self,
@@ -61,11 +70,15 @@ class Child:
         on_hello: Callable[[Hello | Refused], None],
         on_reports: Callable[[list[Report]], None],
         on_exit: Callable[[int], None],
+        on_notes: Callable[[list[Written]], None],
+        on_asks: Callable[[list[Ask]], None],
         max_result: int,
     ) -> None:
         self._on_hello = on_hello
         self._on_reports = on_reports
         self._on_exit = on_exit
+        self._on_notes = on_notes
+        self._on_asks = on_asks
         self._frames = from_child(max_result)
         self._greeted = False
         self._deaf = False
@@ -83,12 +96,21 @@ class Child:
         on_hello: Callable[[Hello | Refused], None],
         on_reports: Callable[[list[Report]], None],
         on_exit: Callable[[int], None],
+        on_notes: Callable[[list[Written]], None] = lambda notes: None,
+        on_asks: Callable[[list[Ask]], None] = lambda asks: None,
         environ: Mapping[str, str] | None = None,
     ) -> Child:
         """The child, started but not loaded yet. Call it in the main thread: on Linux a child dies with the thread it is from.
 
         Raises `OSError` when there are no processes, descriptors or memory left."""
-        child = cls(on_hello=on_hello, on_reports=on_reports, on_exit=on_exit, max_result=setup.max_result)
+        child = cls(
+            on_hello=on_hello,
+            on_reports=on_reports,
+            on_exit=on_exit,
+            on_notes=on_notes,
+            on_asks=on_asks,
+            max_result=setup.max_result,
+        )
         ours, theirs = socket.socketpair()
         try:
             await child._connect(ours)
@@ -123,6 +145,11 @@ class Child:
     def cancel(self, keys: list[int]) -> None:
         """Ask that these jobs stop. What waits is reported `unstarted`, what runs as it ends; what has ended is left out."""
         self._write(pack(Cancel(keys)))
+
+    def answer(self, answers: list[Answer]) -> None:
+        """Answer questions, in any order. An answer to what nobody asked, or does not wait for any more, is ignored."""
+        if answers:
+            self._write(pack_answers(answers))
 
     def stop(self) -> None:
         """Ask the child to finish what runs, give back what waits, and exit with 0. It obeys SIGTERM from then on."""
@@ -205,33 +232,51 @@ class Child:
             self._receive(data)
 
     def _receive(self, data: bytes) -> None:
-        """Delivers what these bytes complete, reports in one batch however many frames they came in."""
+        """Delivers what these bytes complete, each kind in one batch however many frames it came in: the notes of a job are
+        written while its lease is still held, so reports come last."""
         if self._deaf:
             return
-        reports: list[Report] = []
+        news = _News([], [], [])
         try:
             for frame in self._frames.feed(data):
-                self._take(frame, reports)
+                self._take(frame, news)
         except BadFrame as error:
             log.error("child %d is killed, because it sent a malformed frame: %s", self.pid, error)
             self._deaf = True
             self.kill()
-        if reports:
-            self._on_reports(reports)
+        if news.notes:
+            self._on_notes(news.notes)
+        if news.asks:
+            self._on_asks(news.asks)
+        if news.reports:
+            self._on_reports(news.reports)
 
-    def _take(self, frame: ToParent, reports: list[Report]) -> None:
-        if isinstance(frame, Ended) is not self._greeted:
+    def _take(self, frame: ToParent, news: _News) -> None:
+        if isinstance(frame, Hello | Refused) is self._greeted:
             raise BadFrame(f"{type(frame).__name__} at the wrong time")
-        if isinstance(frame, Ended):
-            reports.extend(frame.reports)
-        else:
-            self._greeted = True
-            self._on_hello(frame)
+        match frame:
+            case Ended():
+                news.reports.extend(frame.reports)
+            case Wrote():
+                news.notes.extend(frame.notes)
+            case Asks():
+                news.asks.extend(frame.asks)
+            case _:
+                self._greeted = True
+                self._on_hello(frame)
 
     def _on_link_lost(self) -> None:
         """Usually its death, seen an instant early; a child that lives on without its link is of no use."""
         if not self._exited.is_set():
             self._held.callback(self._loop.call_later(LINGER, self.kill).cancel)
+
+
+class _News(NamedTuple):
+    """What one read from a child brought."""
+
+    notes: list[Written]
+    asks: list[Ask]
+    reports: list[Report]
 
 
 class _Wire(asyncio.Protocol):
