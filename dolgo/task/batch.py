@@ -33,7 +33,7 @@ def arranged(tasks: list[NewTask], depends_on: Sequence[Sequence[str]], refs: Se
     ids = [task.id for task in tasks]
     if any(depends_on):
         named = _named(refs, ids)
-        tasks = [replace(task, depends_on=_parents(*one, named)) for task, *one in zip(tasks, depends_on, strict=True)]
+        tasks = [replace(task, depends_on=_parents(names, named)) for task, names in zip(tasks, depends_on, strict=True)]
         _check_refs(depends_on, named)
         tasks = _parents_first(tasks)
     elif any(refs):
