@@ -19,11 +19,11 @@ def pause(backoff: Mapping[str, Any] | Sequence[float] | None, tries: int, rando
     if isinstance(backoff, Sequence):
         return float(backoff[min(tries, len(backoff)) - 1])
     given = backoff or {}
-    cap = given.get("cap", CAP)
+    base, cap = given.get("base", BASE), given.get("cap", CAP)
     try:
-        most = min(cap, given.get("base", BASE) * given.get("factor", FACTOR) ** (tries - 1))
+        most = min(cap, base * given.get("factor", FACTOR) ** (tries - 1))
     except OverflowError:
-        most = cap
+        most = cap if base else 0.0
     return float(most * random())
 
 
