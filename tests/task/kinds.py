@@ -9,6 +9,7 @@ import msgspec
 from dolgo import shape
 from dolgo.store.base import Store
 from dolgo.task.announced import Announced
+from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
 from dolgo.task.types import TypeInfo
@@ -29,4 +30,4 @@ async def a_manager(store: Store, clock: Clock, *types: TypeInfo, **rules: Any) 
     """A manager before this store, with these types announced."""
     announced = Announced(store)
     await announced.announce(types)
-    return Manager(store, rules=Rules(**rules), types=announced, notify=Notify(store), clock=clock)
+    return Manager(store, rules=Rules(**rules), types=announced, notify=Notify(store), fleet=Fleet(store), clock=clock)

@@ -44,8 +44,9 @@ def test_in_the_hour_that_comes_twice_in_autumn_a_daily_run_comes_once() -> None
 
 @pytest.mark.parametrize(("expression", "zone", "reason"), [
     ("61 * * * *", "UTC", "is no cron expression"), ("nonsense", "UTC", "is no cron expression"),
-    ("", "UTC", "is no cron expression"), ("0 0 31 2 *", "UTC", "fits no time|is no cron expression"), ("* * * * *", "Europe/Nowhere", "no time zone"),
-    ("* * * * *", "../etc/passwd", "no time zone"), ("* * * * *", "", "no time zone"),
+    ("", "UTC", "is no cron expression"), ("0 0 31 2 *", "UTC", "fits no time|is no cron expression"),
+    ("* * * * *", "Europe/Nowhere", "no time zone"), ("* * * * *", "../etc/passwd", "no time zone"),
+    ("* * * * *", "", "no time zone"),
 ])  # fmt: skip
 def test_what_is_never_due_is_refused_with_the_reason(expression: str, zone: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

@@ -13,6 +13,9 @@ from dolgo.store.base import Store
 from dolgo.task import upkeep as upkeep_room
 from dolgo.task.announced import KEPT, Announced
 from dolgo.task.fleet import Fleet, birth, this_host
+from dolgo.task.manager import Manager, Rules
+from dolgo.task.notify import Notify
+from dolgo.task.schedules import Schedules
 from dolgo.task.types import Outcome, Status, WorkerInfo
 from dolgo.task.upkeep import Keeping, Upkeep
 from tests.store.build import claim, done, ended, hold, read, status, submit, task
@@ -38,7 +41,12 @@ class Yard:
         self.monotonic = 1_000.0
         self.lease = lease
         keeping = Keeping(lease=upkeep_lease, keep=7 * DAY, event_keep=DAY, event_limit=1_000)
-        self.upkeep = Upkeep(store, self.fleet, Announced(store), keeping=keeping, host=HOST, monotonic=lambda: self.monotonic)
+        announced = Announced(store)
+        manager = Manager(store, rules=Rules(), types=announced, notify=Notify(store), fleet=self.fleet, clock=clock)
+        schedules = Schedules(store, manager)
+        self.upkeep = Upkeep(
+            store, self.fleet, announced, schedules, keeping=keeping, host=HOST, monotonic=lambda: self.monotonic
+        )
         self._beat_at = self.monotonic
         self.alive: dict[str, str] = {}  # tokens that a live worker renews, by id
 

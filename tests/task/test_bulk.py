@@ -1,0 +1,67 @@
+"""Many at once: what the list shows and the change allows, in bounded steps, and how many of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from dolgo.store.base import Store
+from dolgo.task import bulk
+from dolgo.task.bulk import Bulk
+from dolgo.task.manager import Manager, Submission
+from dolgo.task.types import Query, Status
+from tests.store.build import claim, done, failed, status
+from tests.store.clock import Clock
+from tests.task.kinds import ECHO, a_manager
+
+pytestmark = pytest.mark.anyio
+
+GOOD = b'{"value":1}'
+
+
+@pytest.fixture
+async def manager(store: Store, clock: Clock) -> Manager:
+    return await a_manager(store, clock, ECHO)
+
+
+async def many(manager: Manager, count: int, *tags: str) -> list[str]:
+    return [id for id, _ in (await manager.submit([Submission("echo", GOOD, tags=tags)] * count, batch=True)).tasks]
+
+
+async def test_all_that_match_are_cancelled_and_no_others(manager: Manager, store: Store) -> None:
+    wanted, others = await many(manager, 20, "a"), await many(manager, 5, "b")
+    running, finished = (await claim(store, limit=2)).leases
+    await store.settle([done(finished)])
+    assert await manager.cancel_all(Query(tag="a"), dry_run=True) == Bulk(19, 0, False)
+    assert {await status(store, id) for id in wanted} == {Status.QUEUED, Status.IN_PROGRESS, Status.DONE}
+    assert await manager.cancel_all(Query(tag="a")) == Bulk(19, 19, False)
+    assert await status(store, running.id) is Status.IN_PROGRESS
+    assert list(await store.asked("w1")) == [running.id]
+    assert [await status(store, id) for id in wanted].count(Status.CANCELLED) == 18
+    assert {await status(store, id) for id in others} == {Status.QUEUED}
+
+
+async def test_all_that_failed_or_were_cancelled_are_retried(manager: Manager, store: Store) -> None:
+    ids = await many(manager, 6)
+    leases = (await claim(store, limit=4)).leases
+    await store.settle([failed(leases[0]), failed(leases[1]), done(leases[2])])
+    await store.cancel([ids[-1]])
+    assert await manager.retry_all(Query(status=Status.DONE)) == Bulk(0, 0, False)
+    assert await manager.retry_all(Query(status=Status.FAILED)) == Bulk(2, 2, False)
+    assert await manager.retry_all(Query(type="echo")) == Bulk(1, 1, False)
+    assert await status(store, ids[-1]) is Status.QUEUED
+
+
+async def test_one_that_may_not_be_retried_is_counted_as_matched_alone(manager: Manager, store: Store) -> None:
+    first = (await manager.submit([Submission("echo", GOOD, unique_key="k")])).tasks[0][0]
+    await store.cancel([first])
+    await manager.submit([Submission("echo", GOOD, unique_key="k")])
+    assert await manager.retry_all(Query()) == Bulk(1, 0, False)
+
+
+async def test_a_call_stops_at_its_bound_and_says_that_there_is_more(
+    manager: Manager, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MOST", 1_200)
+    await many(manager, 2_500)
+    answers = [await manager.cancel_all(Query(type="echo")) for _ in range(3)]
+    assert answers == [Bulk(1_200, 1_200, True), Bulk(1_200, 1_200, True), Bulk(100, 100, False)]
