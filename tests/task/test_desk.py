@@ -84,9 +84,13 @@ async def test_a_handler_may_submit_what_depends_on_its_own_tasks(manager: Manag
 
 
 @pytest.mark.parametrize(("body", "error"), [
-    ({"payload": {}}, InvalidRequest), ({"type": "dolgo.callback"}, InvalidRequest), ({"type": "echo", "priority": 11}, InvalidRequest),
-    ({"type": "echo", "colour": 1}, InvalidRequest), ({"type": "echo", "payload": {}}, InvalidPayload),
-    ({"type": "nonsense"}, Refused), ({"type": "echo", "payload": {"value": 1}, "depends_on": ["x"]}, InvalidRequest),
+    ({"payload": {}}, InvalidRequest),
+    ({"type": "dolgo.callback"}, InvalidRequest),
+    ({"type": "echo", "priority": 11}, InvalidRequest),
+    ({"type": "echo", "colour": 1}, InvalidRequest),
+    ({"type": "echo", "payload": {}}, InvalidPayload),
+    ({"type": "nonsense"}, Refused),
+    ({"type": "echo", "payload": {"value": 1}, "depends_on": ["x"]}, InvalidRequest),
     ({"type": "echo", "payload": {"value": 1}, "timeout": 0}, InvalidRequest),
 ])  # fmt: skip
 async def test_what_cannot_be_submitted_is_refused_and_stores_nothing(
