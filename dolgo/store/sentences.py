@@ -1,4 +1,12 @@
 """The sentences a store writes by itself, where a rule must be atomic. Every store writes the same ones."""
 
-CANCELLED_QUEUED = "Cancelled before it started."  # a cancel met a task that was queued
+from dolgo.task.types import Status
+
+CANCELLED_QUEUED = "Cancelled before it started."  # a cancel met a task that was waiting or queued
 CANCELLED_AGAIN = "Cancelled; it does not run again."  # a task that was asked to be cancelled would have been queued again
+EXPIRED = "It had not started when its time to start was over."
+
+
+def parent_ended(parent: str, status: Status) -> str:
+    """Why a dependent of this parent is cancelled."""
+    return f"The task {parent} it depends on ended {status}."

@@ -64,6 +64,8 @@ def _check(connection: Connection, path: str) -> None:
         raise StoreUnusable(
             f"{path} was written by a newer dolgo (data version {version}, this one knows {max(MIGRATIONS)}): upgrade dolgo."
         )
+    if 0 < version < min(MIGRATIONS):
+        raise StoreUnusable(f"{path} was written by a development version of dolgo: move it away, or name another with --store.")
     if os.path.getsize(path) <= CHECKED_SIZE:
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if answer != "ok":
@@ -74,7 +76,7 @@ def _migrate(connection: Connection, path: str) -> None:
     """Bring the file to this version, under SQLite's own write lock: two processes that start at once do it once."""
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number in range(version + 1, max(MIGRATIONS) + 1):
+    for number in sorted(number for number in MIGRATIONS if number > version):
         for statement in _statements(MIGRATIONS[number]):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {number}")

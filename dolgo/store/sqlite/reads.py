@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from dolgo.store.base import EventPage, Page
-from dolgo.store.sqlite.rows import STATUS, TASK_COLUMNS, TASK_FROM, to_event, to_record, to_task
+import msgspec
+
+from dolgo.store.base import EventPage
+from dolgo.store.sqlite.gates import Gates, is_limit, to_gate
+from dolgo.store.sqlite.lines import Lines
+from dolgo.store.sqlite.rows import LATER, READY, TASK_COLUMNS, TASK_FROM, to_event, to_record, to_task
 from dolgo.store.sqlite.sql import Connection, Row, run
-from dolgo.store.sqlite.turn import Lines
-from dolgo.task.types import Query, QueueCounts, Record, Status, Task
+from dolgo.task.types import Dependency, Details, Gate, HeldUp, QueueCounts, Record, Status, Task
 
-SCANNED = 10_000  # rows a page looks at, at most
+MOST_AHEAD = 10_000  # tasks that are looked at to say how many stand before one
 
 _ONE = f"SELECT {TASK_COLUMNS} {TASK_FROM} WHERE id = ?"
-_STATES = {status: tuple(n for n, name in enumerate(STATUS) if name is status) for status in Status}
 
 
 def get(connection: Connection, ids: Sequence[str]) -> list[Task | None]:
@@ -33,7 +36,7 @@ def records(connection: Connection, prefix: str, now: float) -> list[Record]:
 
 
 def counts(connection: Connection) -> list[QueueCounts]:
-    names = (Status.QUEUED, Status.IN_PROGRESS, Status.DONE, Status.FAILED, Status.CANCELLED)
+    names = (Status.WAITING, Status.QUEUED, Status.IN_PROGRESS, Status.DONE, Status.FAILED, Status.CANCELLED)
     return [
         QueueCounts(queue, type, hash, dict(zip(names, numbers, strict=True)))
         for queue, type, hash, *numbers in run(connection, "counts").fetchall()
@@ -42,7 +45,8 @@ def counts(connection: Connection) -> list[QueueCounts]:
 
 def oldest(connection: Connection, now: float) -> dict[str, float]:
     found: dict[str, float] = {}
-    for queue, run_at in (*run(connection, "oldest").fetchall(), *run(connection, "oldest_due", now).fetchall()):
+    keyed = [row for closed in (0, 1) for row in run(connection, "oldest_keyed", closed).fetchall()]
+    for queue, run_at in (*run(connection, "oldest").fetchall(), *keyed, *run(connection, "oldest_due", now).fetchall()):
         if run_at is not None:
             found[queue] = min(run_at, found.get(queue, run_at))
     return found
@@ -66,77 +70,63 @@ def event_page(rows: list[Row], lines: Lines, after: int) -> EventPage:
     return EventPage([to_event(row, lines.by_number[row[3]]) for row in rows], rows[-1][0] if rows else after)
 
 
-# -- list
+# -- besides the records
 
 
-def page(connection: Connection, query: Query) -> Page:
-    """A keyset page: (time, id) beyond the last row seen, among the first SCANNED rows from there."""
-    time, direction, beyond = _ordering(query.order)
-    where, values = _conditions(query)
-    bounds, ends = _bounds(query, time, beyond)
-    window = f"SELECT n FROM task {_index(query, time)} WHERE {bounds} ORDER BY {time} {direction}, id {direction}"
-    sql = (
-        f"SELECT {TASK_COLUMNS} {TASK_FROM} WHERE task.n IN ({window} LIMIT {SCANNED}) AND {where} "
-        f"ORDER BY {time} {direction}, id {direction} LIMIT ?"
+@contextmanager
+def _one_moment(connection: Connection) -> Iterator[None]:
+    """All that is read meanwhile is as of one commit."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def details(connection: Connection, ids: Sequence[str]) -> list[Details | None]:
+    with _one_moment(connection):
+        return [_details(connection, id) for id in ids]
+
+
+def _details(connection: Connection, id: str) -> Details | None:
+    row = run(connection, "number", id).fetchone()
+    if row is None:
+        return None
+    (n,) = row
+    progress = run(connection, "progress", n).fetchone()
+    return Details(
+        parents=tuple(Dependency(*row) for row in run(connection, "parents_named", n)),
+        dependents=tuple(dependent for (dependent,) in run(connection, "dependents", id)),
+        submitted=tuple(msgspec.json.decode(value, type=str) for (value,) in run(connection, "submitted", n)),
+        progress=progress and progress[0],
     )
-    tasks = [to_task(row) for row in connection.execute(sql, (*ends, *values, query.limit)).fetchall()]
-    if len(tasks) == query.limit:
-        last = tasks[-1]
-        at = last.created_at if time == "created_at" else last.finished_at
-        return Page(tasks, (at or 0.0, last.id))
-    edge = connection.execute(f"SELECT {time}, id FROM task WHERE n = ({window} LIMIT 1 OFFSET {SCANNED - 1})", ends).fetchone()
-    return Page(tasks, edge)
 
 
-def _ordering(order: str) -> tuple[str, str, str]:
-    """Column, direction and comparison of an order."""
-    column = order.removeprefix("-")
-    return (column, "DESC", "<") if order.startswith("-") else (column, "ASC", ">")
+def notes(connection: Connection, id: str, prefix: str) -> list[tuple[str, bytes]]:
+    rows: list[tuple[str, bytes]] = run(connection, "notes", id, prefix, prefix + "\U0010ffff").fetchall()
+    return rows
 
 
-def _index(query: Query, time: str) -> str:
-    """The index that keeps a page from looking at tasks of other statuses; SQLite would prefer the one in the order asked for."""
-    if time == "created_at" and query.status in (Status.FAILED, Status.CANCELLED):
-        return "INDEXED BY task_trouble"
-    if time == "created_at" and query.status is Status.IN_PROGRESS:
-        return "INDEXED BY task_held"
-    return ""
+def gates(connection: Connection, now: float) -> list[Gate]:
+    found = [to_gate(row, now) for row in run(connection, "gates").fetchall()]
+    return [gate for gate in found if gate.paused or is_limit(gate)]
 
 
-def _bounds(query: Query, time: str, beyond: str) -> tuple[str, list[object]]:
-    """Conditions that an index on (time, id) answers, so that rows outside cost nothing."""
-    parts, values = [f"{time} IS NOT NULL"], list[object]()
-    if query.after is not None:
-        parts.append(f"({time}, id) {beyond} (?, ?)")
-        values += query.after
-    if query.created_after is not None and time == "created_at":
-        parts.append("created_at > ?")
-        values.append(query.created_after)
-    if query.created_before is not None and time == "created_at":
-        parts.append("created_at < ?")
-        values.append(query.created_before)
-    if _index(query, time) and query.status is not None:
-        parts.append(f"state = {_STATES[query.status][0]}")
-        if query.status is not Status.IN_PROGRESS:
-            parts.append("state >= 5")  # in the index's own words, or SQLite cannot know that it may use it
-    return " AND ".join(parts), values
+def held_up(connection: Connection, id: str, now: float) -> HeldUp | None:
+    """By the very `Gates` that claims ask."""
+    with _one_moment(connection):
+        row = run(connection, "standing", id).fetchone()
+        if row is None or not (row[2] == READY or (row[2] == LATER and row[4] <= now)):
+            return None
+        line, key, _, rank, _, queue = row
+        lines = Lines()
+        standing = Gates(connection, lambda n: lines.key(connection, n)[:2], now, run(connection, "lines_running").fetchall())
+        found = standing.held_up(line) or (standing.key_held_up(line, key) if key else None) or HeldUp("behind")
+        return msgspec.structs.replace(found, ahead=_ahead(connection, queue, rank, id))
 
 
-def _conditions(query: Query) -> tuple[str, list[object]]:
-    parts, values = ["1"], list[object]()
-    if query.status is not None:
-        parts.append(f"state IN ({', '.join(map(str, _STATES[query.status])) or 'NULL'})")
-    for column, wanted in (("line.type", query.type), ("line.queue", query.queue), ("worker", query.worker)):
-        if wanted is not None:
-            parts.append(f"{column} = ?")
-            values.append(wanted)
-    if query.tag is not None:
-        parts.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
-        values.append(query.tag)
-    if query.created_after is not None:
-        parts.append("created_at > ?")
-        values.append(query.created_after)
-    if query.created_before is not None:
-        parts.append("created_at < ?")
-        values.append(query.created_before)
-    return " AND ".join(parts), values
+def _ahead(connection: Connection, queue: str, rank: float, id: str) -> int:
+    """Claimable tasks of the queue that come first; those with a limit key only as far as they are among the first looked at."""
+    (plain,) = run(connection, "ahead", queue, rank, id, MOST_AHEAD).fetchone()
+    (keyed,) = run(connection, "ahead_keyed", queue, MOST_AHEAD, rank, id).fetchone()
+    return int(min(plain + keyed, MOST_AHEAD))

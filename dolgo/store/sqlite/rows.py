@@ -7,16 +7,34 @@ from typing import Any
 
 import msgspec
 
-from dolgo.task.types import Attempt, Error, Event, Lease, Outcome, Record, Status, Task
+from dolgo.store.checks import ATTEMPTS
+from dolgo.task.types import Attempt, Error, Event, EventKind, Lease, OnParentFailure, Outcome, Record, Status, Task
 
-LATER, READY, IN_PROGRESS, DONE, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6  # `queued` is later or ready
+WAITING, LATER, READY, IN_PROGRESS, DONE, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7  # `queued` is later or ready
 
-STATUS = (Status.WAITING, Status.QUEUED, Status.QUEUED, Status.IN_PROGRESS, Status.DONE, Status.FAILED, Status.CANCELLED)
+STATES = {  # no state is 0
+    Status.WAITING: (WAITING,),
+    Status.QUEUED: (LATER, READY),
+    Status.IN_PROGRESS: (IN_PROGRESS,),
+    Status.DONE: (DONE,),
+    Status.FAILED: (FAILED,),
+    Status.CANCELLED: (CANCELLED,),
+}
+STATUS = {state: status for status, states in STATES.items() for state in states}
 FINAL_STATE = {Status.DONE: DONE, Status.FAILED: FAILED, Status.CANCELLED: CANCELLED}
+KINDS = (EventKind.STATUS, EventKind.PROGRESS, EventKind.LOG)
 
+ATTEMPTS_END = "attempt0"  # keys of the notes that tell of earlier attempts lie between `ATTEMPTS` and this
+
+# In one statement with its task, so that both are of one moment; and only where there is something to find.
+_HISTORY = (
+    "CASE WHEN attempt > (started_at IS NOT NULL) THEN (SELECT '[' || group_concat(value, ',') || ']' FROM (SELECT value FROM note "
+    f"WHERE note.task = task.n AND key >= '{ATTEMPTS}' AND key < '{ATTEMPTS_END}' ORDER BY key)) END"
+)
 TASK_COLUMNS = (
     "task.id, line.type, line.hash, line.queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, "
-    "suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, history"
+    "deferrals, generation, suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, keep, "
+    f"expires_at, run_anyway, unique_key, limit_key, {_HISTORY}"
 )
 TASK_FROM = "FROM task JOIN line ON line.n = task.line"
 
@@ -30,27 +48,34 @@ LineKey = tuple[str, str, str]  # queue, type, hash
 
 def to_task(row: tuple[Any, ...]) -> Task:
     """The task of a row of TASK_COLUMNS."""
-    (id, type, hash, queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, suspect, cancel_asked,
-     tags, created_at, started_at, finished_at, worker, result, error, history) = row  # fmt: skip
+    (id, type, hash, queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, deferrals, generation, suspect,
+     cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, keep, expires_at, run_anyway,
+     unique_key, limit_key, history) = row  # fmt: skip
     return Task(
         id=id, type=type, hash=hash, queue=queue, status=STATUS[state], payload=payload, priority=priority, run_at=run_at,
-        attempt=attempt, max_attempts=max_attempts, failures=failures, losses=losses, suspect=suspect == 1,
-        cancel_asked=cancel_asked == 1, tags=to_tags(tags), created_at=created_at, started_at=started_at,
+        attempt=attempt, max_attempts=max_attempts, failures=failures, losses=losses, deferrals=deferrals, generation=generation,
+        suspect=suspect == 1, cancel_asked=cancel_asked == 1, tags=to_tags(tags), created_at=created_at, started_at=started_at,
         finished_at=finished_at, worker=worker, result=result, error=to_error(error), history=to_history(history),
+        timeout=timeout, keep=keep, expires_at=expires_at,
+        on_parent_failure=OnParentFailure.RUN if run_anyway else OnParentFailure.CANCEL,
+        unique_key=unique_key, limit_key=limit_key or None,
     )  # fmt: skip
 
 
 def to_lease(row: Sequence[Any], line: LineKey) -> Lease:
-    """The lease of a row: id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags."""
-    id, token, _, payload, attempt, failures, losses, max_attempts, suspect, tags = row
+    """The lease of a row: id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation,
+    timeout, limit_key."""
+    (id, token, _, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
+     limit_key) = row  # fmt: skip
     queue, type, hash = line
-    return Lease(id, token, type, hash, queue, payload, attempt, failures, losses, max_attempts, suspect == 1, to_tags(tags))
+    return Lease(id, token, type, hash, queue, payload, attempt, failures, losses, max_attempts, suspect == 1, to_tags(tags),
+                 deferrals, generation, timeout, limit_key or None)  # fmt: skip
 
 
 def to_event(row: tuple[Any, ...], line: LineKey) -> Event:
-    """The event of a row: seq, time, id, line, state, attempt."""
-    seq, time, id, _, state, attempt = row
-    return Event(seq, time, id, line[1], line[0], STATUS[state], attempt)
+    """The event of a row: seq, time, id, line, state, attempt, kind, data."""
+    seq, time, id, _, state, attempt, kind, data = row
+    return Event(seq, time, id, line[1], line[0], STATUS[state], attempt, KINDS[kind], data)
 
 
 def to_record(row: tuple[Any, ...]) -> Record:
@@ -81,17 +106,22 @@ class TaskRow:
     """What a rule needs to know of one task, from the statement `row`."""
 
     __slots__ = (
-        "attempt", "cancel_asked", "error", "failures", "finished_at", "history", "id", "line", "losses", "rank", "run_at",
-        "started_at", "state", "suspect", "token", "worker",
+        "attempt", "cancel_asked", "deferrals", "error", "failures", "finished_at", "generation", "id", "key", "line", "losses", "n",
+        "rank", "run_anyway", "run_at", "started_at", "state", "suspect", "token", "unique_key", "worker",
     )  # fmt: skip
 
     def __init__(self, row: tuple[Any, ...]) -> None:
         (
-            self.id, self.line, self.state, self.rank, self.run_at, self.attempt, self.failures, self.losses, self.suspect,
-            self.cancel_asked, self.token, self.worker, self.started_at, self.finished_at, self.history, self.error,
+            self.n, self.id, self.line, self.key, self.state, self.rank, self.run_at, self.attempt, self.failures, self.losses,
+            self.deferrals, self.generation, self.suspect, self.cancel_asked, self.token, self.worker, self.started_at,
+            self.finished_at, self.error, self.run_anyway, self.unique_key,
         ) = row  # fmt: skip
 
-    def with_attempt_ended(self, outcome: Outcome | None, at: float | None, error: Error | None) -> str:
-        """The history with the newest attempt added."""
-        ended = Attempt(self.attempt, self.worker, self.started_at, at, outcome, error)
-        return _encode((*to_history(self.history), ended)).decode()
+    def attempt_ended(self, outcome: Outcome | None, at: float | None, error: Error | None) -> Attempt:
+        """The newest attempt, as it is kept once there is another."""
+        return Attempt(self.attempt, self.worker, self.started_at, at, outcome, error)
+
+
+def attempt_note(task: int, ended: Attempt) -> tuple[int, str, str]:
+    """The row of a note that tells of an earlier attempt: one each, so that a thousand of them are no burden to the next."""
+    return (task, f"{ATTEMPTS}{ended.number:08}", _encode(ended).decode())

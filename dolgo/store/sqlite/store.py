@@ -11,17 +11,30 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec.structs import replace
 
 from dolgo.errors import StoreUnavailable
-from dolgo.store.base import Claim, Claimed, Clock, EventPage, Page, Renewed, Store, Submitted
+from dolgo.store.base import Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
 from dolgo.store.batch import Batcher
-from dolgo.store.sqlite import reads
+from dolgo.store.sqlite import pages, reads
 from dolgo.store.sqlite.database import connect, prepare
+from dolgo.store.sqlite.lines import Lines
 from dolgo.store.sqlite.parked import Parked
 from dolgo.store.sqlite.sql import Row
 from dolgo.store.sqlite.tail import Tail
 from dolgo.store.sqlite.threads import Checkpointer, Reader
-from dolgo.store.sqlite.turn import Lines
 from dolgo.store.sqlite.writer import Writer
-from dolgo.task.types import NewTask, Put, Query, QueueCounts, Record, Settlement, Status, Task
+from dolgo.task.types import (
+    Change,
+    Details,
+    Gate,
+    HeldUp,
+    NewTask,
+    Note,
+    Put,
+    Query,
+    QueueCounts,
+    Record,
+    Settlement,
+    Task,
+)
 
 log = logging.getLogger("dolgo.store")
 
@@ -91,7 +104,7 @@ class SqliteStore(Store):
                 self._seen = version
                 if self._tail.moved_on(self._newest()):
                     self.log.ring()
-                    self._ring_work()
+                self._ring_work()  # without an event too: a gate may have been opened
         except sqlite3.Error as error:
             log.warning("Cannot look for other processes' commits: %s", error)
         self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
@@ -106,8 +119,8 @@ class SqliteStore(Store):
 
     # -- verbs that write
 
-    async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = ()) -> Submitted:
-        future = self._batcher.add("submit", (tasks, puts), weight=len(tasks))
+    async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = (), notes: Sequence[Note] = ()) -> Submitted:
+        future = self._batcher.add("submit", (tasks, puts, notes), weight=len(tasks))
         self._parked.go(rings=1)  # in the same commit, which will ring once for what it brings
         answer: Submitted = await future
         return answer
@@ -129,16 +142,20 @@ class SqliteStore(Store):
         answer: Sequence[bool] = await self._batcher.add("settle", settlements, weight=len(settlements), urgent=True)
         return answer
 
-    async def cancel(self, ids: Sequence[str]) -> Sequence[Status | None]:
-        answer: Sequence[Status | None] = await self._batcher.add("cancel", ids, weight=len(ids))
+    async def note(self, notes: Sequence[Note]) -> Sequence[bool]:
+        answer: Sequence[bool] = await self._batcher.add("note", notes, weight=len(notes), urgent=True)
         return answer
 
-    async def retry(self, ids: Sequence[str]) -> Sequence[Status | None]:
-        answer: Sequence[Status | None] = await self._batcher.add("retry", ids, weight=len(ids))
+    async def cancel(self, ids: Sequence[str]) -> Sequence[Change]:
+        answer: Sequence[Change] = await self._batcher.add("cancel", ids, weight=len(ids))
         return answer
 
-    async def delete(self, ids: Sequence[str]) -> Sequence[Status | None]:
-        answer: Sequence[Status | None] = await self._batcher.add("delete", ids, weight=len(ids))
+    async def retry(self, ids: Sequence[str]) -> Sequence[Change]:
+        answer: Sequence[Change] = await self._batcher.add("retry", ids, weight=len(ids))
+        return answer
+
+    async def delete(self, ids: Sequence[str]) -> Sequence[Change]:
+        answer: Sequence[Change] = await self._batcher.add("delete", ids, weight=len(ids))
         return answer
 
     async def reclaim(self, dead: Collection[str], limit: int) -> int:
@@ -153,8 +170,20 @@ class SqliteStore(Store):
         answer: int = await self._batcher.add("prune", (keep, limit), weight=limit)
         return answer
 
+    async def expire(self, limit: int) -> int:
+        answer: int = await self._batcher.add("expire", limit, weight=limit)
+        return answer
+
+    async def cascade(self, limit: int) -> int:
+        answer: int = await self._batcher.add("cascade", limit, weight=limit)
+        return answer
+
     async def trim(self, keep: float, most: int, limit: int) -> int:
         answer: int = await self._batcher.add("trim", (keep, most, limit), weight=limit)
+        return answer
+
+    async def gate(self, scope: str, changes: Mapping[str, object]) -> Gate:
+        answer: Gate = await self._batcher.add("gate", (scope, changes))
         return answer
 
     async def put(self, puts: Sequence[Put]) -> Record | None:
@@ -188,7 +217,29 @@ class SqliteStore(Store):
         return answer
 
     async def list(self, query: Query) -> Page:
-        answer: Page = await self._scans.do(lambda connection: reads.page(connection, query))
+        answer: Page = await self._scans.do(lambda connection: pages.page(connection, query))
+        return answer
+
+    async def find(self, query: Query) -> IdPage:
+        answer: IdPage = await self._scans.do(lambda connection: pages.ids(connection, query))
+        return answer
+
+    async def details(self, ids: Sequence[str]) -> Sequence[Details | None]:
+        answer: Sequence[Details | None] = await self._points.do(lambda connection: reads.details(connection, ids))
+        return answer
+
+    async def notes(self, id: str, prefix: str = "") -> Sequence[tuple[str, bytes]]:
+        answer: Sequence[tuple[str, bytes]] = await self._points.do(lambda connection: reads.notes(connection, id, prefix))
+        return answer
+
+    async def gates(self) -> Sequence[Gate]:
+        now = self._clock()
+        answer: Sequence[Gate] = await self._points.do(lambda connection: reads.gates(connection, now))
+        return answer
+
+    async def held_up(self, id: str) -> HeldUp | None:
+        now = self._clock()
+        answer: HeldUp | None = await self._scans.do(lambda connection: reads.held_up(connection, id, now))
         return answer
 
     async def counts(self) -> Sequence[QueueCounts]:

@@ -14,7 +14,7 @@ class Tail:
 
     def __init__(self, head: int) -> None:
         self.head = head  # the newest seq known, of any process
-        self._rows: list[Row] = []  # seq, time, id, line, state, attempt
+        self._rows: list[Row] = []  # seq, time, id, line, state, attempt, kind, data
 
     def add(self, rows: Sequence[Row]) -> None:
         """The events of one commit of ours, with their numbers."""

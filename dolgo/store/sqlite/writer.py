@@ -13,10 +13,13 @@ from dolgo.errors import StoreUnavailable
 from dolgo.store.base import Clock
 from dolgo.store.batch import Batcher, Operation
 from dolgo.store.sqlite.database import connect
+from dolgo.store.sqlite.edges import follow
+from dolgo.store.sqlite.lines import Lines
+from dolgo.store.sqlite.settle import Mixed
 from dolgo.store.sqlite.sql import Row
-from dolgo.store.sqlite.turn import Lines, Turn
+from dolgo.store.sqlite.turn import Turn
 from dolgo.store.sqlite.turnstile import Turnstile
-from dolgo.store.sqlite.writes import VERBS, Mixed, Verb, settle_each, submit_again
+from dolgo.store.sqlite.writes import ONE_BY_ONE, VERBS, Verb
 
 log = logging.getLogger("dolgo.store")
 
@@ -26,8 +29,6 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM,
 }  # fmt: skip
 _DOUBTFUL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # what is on disk is not known
-
-_ONE_BY_ONE: dict[str, Verb] = {**VERBS, "submit": submit_again, "settle": settle_each}
 
 Committed = Callable[[Sequence[Row], bool], None]  # called on the loop with the events of a commit, and whether there is new work
 
@@ -103,7 +104,7 @@ class Writer:
         last: Turn | None = None
         for operation in batch:
             try:
-                answer, turn = self._transact([operation], _ONE_BY_ONE)
+                answer, turn = self._transact([operation], ONE_BY_ONE)
             except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
                 if isinstance(error, sqlite3.Error) and self._is_unavailable(error):
                     return answers + self._unavailable(batch[len(answers) :], error), last
@@ -128,6 +129,7 @@ class Writer:
                 if places:
                     for place, answer in zip(places, apply(turn, [batch[p].argument for p in places]), strict=True):
                         answers[place] = answer
+            follow(turn)
             turn.finish()
             connection.execute("COMMIT")
         except BaseException:
