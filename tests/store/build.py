@@ -4,7 +4,20 @@ from itertools import count
 from typing import Any
 
 from dolgo.store.base import Claim, Claimed, Store
-from dolgo.task.types import Error, ErrorCode, Lease, NewTask, Outcome, Settlement, Status, Task
+from dolgo.task.types import (
+    Change,
+    Dependency,
+    Error,
+    ErrorCode,
+    Lease,
+    NewTask,
+    Note,
+    Outcome,
+    Refusal,
+    Settlement,
+    Status,
+    Task,
+)
 
 AGEING = 600.0  # seconds of age that a level of priority is worth, as the manager has it
 _numbers = count(1)
@@ -73,39 +86,55 @@ def settlement(lease: Lease, end: Status) -> Settlement:
 
 
 def done(lease: Lease, result: bytes = b'{"ok":true}') -> Settlement:
-    return Settlement(lease, Status.DONE, Outcome.DONE, result=result, failures=lease.failures, losses=lease.losses)
+    return Settlement(lease, Status.DONE, Outcome.DONE, result=result, **_counts(lease))
 
 
 def failed(lease: Lease, error: Error | None = None) -> Settlement:
     error = error or Error(ErrorCode.HANDLER_ERROR, "it broke", type="ValueError", attempt=lease.attempt)
-    return Settlement(lease, Status.FAILED, Outcome.FAILED, error=error, failures=lease.failures + 1, losses=lease.losses)
+    return Settlement(lease, Status.FAILED, Outcome.FAILED, error=error, **_counts(lease, failures=1))
 
 
 def stopped(lease: Lease) -> Settlement:
     """The handler was told to stop and did."""
     error = Error(ErrorCode.CANCELLED, "cancelled while it ran", attempt=lease.attempt)
-    return Settlement(lease, Status.CANCELLED, Outcome.CANCELLED, error=error, failures=lease.failures, losses=lease.losses)
+    return Settlement(lease, Status.CANCELLED, Outcome.CANCELLED, error=error, **_counts(lease))
 
 
 def again(lease: Lease, delay: float = 10.0) -> Settlement:
     """It failed and is to be tried again."""
     error = Error(ErrorCode.HANDLER_ERROR, "it broke", attempt=lease.attempt)
-    return Settlement(
-        lease, Status.QUEUED, Outcome.FAILED, error=error, delay=delay, failures=lease.failures + 1, losses=lease.losses
-    )
+    return Settlement(lease, Status.QUEUED, Outcome.FAILED, error=error, delay=delay, **_counts(lease, failures=1))
+
+
+def deferred(lease: Lease, delay: float = 10.0) -> Settlement:
+    """Its handler asked to be tried again."""
+    return Settlement(lease, Status.QUEUED, Outcome.RETRY, delay=delay, **_counts(lease, deferrals=1))
 
 
 def back(lease: Lease, *, started: bool) -> Settlement:
     """Given back by its worker."""
-    return Settlement(
-        lease,
-        Status.QUEUED,
-        Outcome.GIVEN_BACK,
-        failures=lease.failures,
-        losses=lease.losses,
-        suspect=lease.suspect,
-        started=started,
-    )
+    return Settlement(lease, Status.QUEUED, Outcome.GIVEN_BACK, suspect=lease.suspect, started=started, **_counts(lease))
+
+
+def _counts(lease: Lease, failures: int = 0, deferrals: int = 0) -> dict[str, int]:
+    return {"failures": lease.failures + failures, "losses": lease.losses, "deferrals": lease.deferrals + deferrals}
+
+
+def note(lease: Lease, key: str = "progress", value: bytes = b"1", **changes: Any) -> Note:
+    return Note(lease.id, lease.token, key, value, **changes)
+
+
+def after(*parents: str) -> tuple[Dependency, ...]:
+    """What a task depends on."""
+    return tuple(Dependency(id) for id in parents)
+
+
+def refused(before: Status, why: Refusal = Refusal.STATUS) -> Change:
+    """The answer for a task that was left as it was."""
+    return Change(before, before, why)
+
+
+NOBODY = Change(None)  # the answer for a task that does not exist
 
 
 def numbers(found: Task) -> list[int]:

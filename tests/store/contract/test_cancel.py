@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from dolgo.store.base import Store
-from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Query, Settlement, Status
+from dolgo.task.types import Attempt, Change, Error, ErrorCode, Outcome, Query, Settlement, Status
 from tests.store.build import (
+    NOBODY,
     again,
     back,
     claim,
@@ -17,6 +18,7 @@ from tests.store.build import (
     hold,
     numbers,
     read,
+    refused,
     status,
     stopped,
     submit,
@@ -26,6 +28,9 @@ from tests.store.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
+OFF = Change(Status.QUEUED, Status.CANCELLED)  # cancelled at once
+ASKED = Change(Status.IN_PROGRESS, Status.IN_PROGRESS)  # its holder is to stop it
+
 
 # -- cancel
 
@@ -33,7 +38,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_queued_task_is_cancelled_at_once(store: Store, clock: Clock) -> None:
     (id,) = await submit(store)
     clock.advance(2)
-    assert await store.cancel([id]) == [Status.QUEUED]
+    assert await store.cancel([id]) == [OFF]
     found = await read(store, id)
     assert (found.status, found.finished_at, found.attempt, found.started_at) == (Status.CANCELLED, clock.now, 0, None)
     assert found.error is not None
@@ -44,7 +49,7 @@ async def test_a_queued_task_is_cancelled_at_once(store: Store, clock: Clock) ->
 
 async def test_a_delayed_task_is_cancelled_for_good(store: Store, clock: Clock) -> None:
     (id,) = await submit(store, delay=10.0)
-    assert await store.cancel([id]) == [Status.QUEUED]
+    assert await store.cancel([id]) == [OFF]
     clock.advance(20)
     assert (await claim(store)).leases == []
     assert await status(store, id) == Status.CANCELLED
@@ -53,7 +58,7 @@ async def test_a_delayed_task_is_cancelled_for_good(store: Store, clock: Clock) 
 async def test_a_task_between_two_attempts_is_cancelled_with_its_history(store: Store) -> None:
     lease = await hold(store)
     await store.settle([again(lease)])
-    assert await store.cancel([lease.id]) == [Status.QUEUED]
+    assert await store.cancel([lease.id]) == [OFF]
     found = await read(store, lease.id)
     assert (found.status, numbers(found), found.failures) == (Status.CANCELLED, [1], 1)
     assert found.error is not None
@@ -63,7 +68,7 @@ async def test_a_task_between_two_attempts_is_cancelled_with_its_history(store: 
 async def test_a_running_task_is_marked_and_stays_with_its_holder(store: Store, clock: Clock) -> None:
     lease = await hold(store)
     head = await store.head()
-    assert await store.cancel([lease.id]) == [Status.IN_PROGRESS]
+    assert await store.cancel([lease.id]) == [ASKED]
     found = await read(store, lease.id)
     assert (found.status, found.cancel_asked, found.worker) == (Status.IN_PROGRESS, True, "w1")
     assert await store.head() == head
@@ -87,7 +92,7 @@ async def test_cancel_again_changes_nothing(store: Store, clock: Clock) -> None:
     await store.cancel([queued, held.id])
     before, head = await store.get([queued, held.id]), await store.head()
     clock.advance(5)
-    assert await store.cancel([queued, held.id]) == [Status.CANCELLED, Status.IN_PROGRESS]
+    assert await store.cancel([queued, held.id]) == [Change(Status.CANCELLED, Status.CANCELLED), ASKED]
     assert (await store.get([queued, held.id]), await store.head()) == (before, head)
 
 
@@ -95,20 +100,21 @@ async def test_cancel_leaves_what_has_ended(store: Store) -> None:
     leases = [await ended(store, end) for end in (Status.DONE, Status.FAILED, Status.CANCELLED)]
     before = await store.get([lease.id for lease in leases])
     answer = await store.cancel([lease.id for lease in leases] + ["nobody"])
-    assert answer == [Status.DONE, Status.FAILED, Status.CANCELLED, None]
+    as_it_was = Change(Status.CANCELLED, Status.CANCELLED)
+    assert answer == [refused(Status.DONE), refused(Status.FAILED), as_it_was, NOBODY]
     assert await store.get([lease.id for lease in leases]) == before
 
 
 async def test_cancel_twice_in_one_batch_is_as_one_after_the_other(store: Store) -> None:
     (id,) = await submit(store)
-    assert await store.cancel([id, id]) == [Status.QUEUED, Status.CANCELLED]
+    assert await store.cancel([id, id]) == [OFF, Change(Status.CANCELLED, Status.CANCELLED)]
 
 
 async def test_cancel_and_claim_at_once_agree(store: Store) -> None:
     for _ in range(10):
         (id,) = await submit(store)
-        (before,), claimed = await asyncio.gather(store.cancel([id]), claim(store))
-        assert before == (Status.IN_PROGRESS if claimed.leases else Status.QUEUED)
+        (change,), claimed = await asyncio.gather(store.cancel([id]), claim(store))
+        assert change == (ASKED if claimed.leases else OFF)
         found = await read(store, id)
         assert found.status == (Status.IN_PROGRESS if claimed.leases else Status.CANCELLED)
         await store.settle([done(lease) for lease in claimed.leases])
@@ -126,7 +132,7 @@ async def test_retry_begins_anew_and_keeps_the_history(store: Store, clock: Cloc
     outcome = {Status.FAILED: Outcome.FAILED, Status.CANCELLED: Outcome.CANCELLED}[end]
     await store.settle([Settlement(lease, end, outcome, error=error, failures=2, losses=1, suspect=True)])
     clock.advance(100)
-    assert await store.retry([lease.id]) == [end]
+    assert await store.retry([lease.id]) == [Change(end, Status.QUEUED)]
     found = await read(store, lease.id)
     assert (found.status, found.attempt, found.run_at) == (Status.QUEUED, 1, clock.now)
     assert (found.failures, found.losses, found.suspect, found.cancel_asked) == (0, 0, False, False)
@@ -159,7 +165,7 @@ async def test_retry_stands_in_line_by_its_priority_from_now(store: Store, clock
 async def test_retry_of_what_was_cancelled_before_it_started(store: Store) -> None:
     (id,) = await submit(store, delay=1_000.0)
     await store.cancel([id])
-    assert await store.retry([id]) == [Status.CANCELLED]
+    assert await store.retry([id]) == [Change(Status.CANCELLED, Status.QUEUED)]
     found = await read(store, id)
     assert (found.status, found.attempt, found.history, found.cancel_asked) == (Status.QUEUED, 0, (), False)
     assert (await claim(store)).leases[0].attempt == 1
@@ -203,7 +209,8 @@ async def test_retry_leaves_what_did_not_fail(store: Store) -> None:
     (queued,) = await submit(store)
     ids = [queued, held.id, finished.id]
     before, head = await store.get(ids), await store.head()
-    assert await store.retry([*ids, "nobody"]) == [Status.QUEUED, Status.IN_PROGRESS, Status.DONE, None]
+    left = [refused(Status.QUEUED), refused(Status.IN_PROGRESS), refused(Status.DONE)]
+    assert await store.retry([*ids, "nobody"]) == [*left, NOBODY]
     assert (await store.get(ids), await store.head()) == (before, head)
 
 
@@ -211,7 +218,12 @@ async def test_retry_twice_at_once_is_one_retry(store: Store) -> None:
     lease = await ended(store, Status.FAILED)
     head = await store.head()
     answers = await asyncio.gather(store.retry([lease.id, lease.id]), store.retry([lease.id]))
-    assert sorted(status for answer in answers for status in answer if status) == [Status.FAILED, Status.QUEUED, Status.QUEUED]
+    changes = [change for answer in answers for change in answer]
+    assert sorted(changes, key=lambda change: change.refusal is not None) == [
+        Change(Status.FAILED, Status.QUEUED),
+        refused(Status.QUEUED),
+        refused(Status.QUEUED),
+    ]
     assert await store.head() == head + 1
     assert numbers(await read(store, lease.id)) == [1]
 
@@ -225,9 +237,10 @@ async def test_delete_takes_what_has_ended_and_leaves_the_rest(store: Store) -> 
     (queued,) = await submit(store)
     ids = [*(lease.id for lease in leases), queued, held.id, "nobody"]
     answer = await store.delete(ids)
-    assert answer == [Status.DONE, Status.FAILED, Status.CANCELLED, Status.QUEUED, Status.IN_PROGRESS, None]
+    gone = [Change(end, None) for end in (Status.DONE, Status.FAILED, Status.CANCELLED)]
+    assert answer == [*gone, refused(Status.QUEUED), refused(Status.IN_PROGRESS), NOBODY]
     assert [one and one.id for one in await store.get(ids)] == [None, None, None, queued, held.id, None]
-    assert await store.delete([leases[0].id]) == [None]
+    assert await store.delete([leases[0].id]) == [NOBODY]
 
 
 async def test_a_deleted_task_is_gone_everywhere_but_in_the_log(store: Store) -> None:
@@ -237,7 +250,7 @@ async def test_a_deleted_task_is_gone_everywhere_but_in_the_log(store: Store) ->
     assert (await store.list(Query())).tasks == []
     assert (await store.list(Query(order="finished_at"))).tasks == []
     assert sum(sum(line.counts.values()) for line in await store.counts()) == 0
-    assert await store.cancel([lease.id]) == await store.retry([lease.id]) == [None]
+    assert await store.cancel([lease.id]) == await store.retry([lease.id]) == [NOBODY]
     assert [event.id for event in (await store.events(0, 10)).events] == [lease.id] * 3
     assert await store.head() == head
 
@@ -249,6 +262,6 @@ async def test_the_id_of_a_deleted_task_can_be_used_again(store: Store) -> None:
         (lease,) = (await claim(store)).leases
         assert lease.attempt == 1
         await store.settle([failed(lease)])
-        assert await store.delete([id]) == [Status.FAILED]
+        assert await store.delete([id]) == [Change(Status.FAILED, None)]
     await store.submit([task(id=id)])
     assert [found.id for found in (await store.list(Query())).tasks] == [id]

@@ -30,6 +30,19 @@ async def listed(store: Store, **query: Any) -> list[str]:
     return [one.id for page in await pages(store, **query) for one in page]
 
 
+async def found(store: Store, **query: Any) -> list[str]:
+    """All the ids of a query."""
+    ids: list[str] = []
+    after = None
+    for _ in range(200):
+        page = await store.find(Query(after=after, **query))
+        assert len(page.ids) <= query.get("limit", 50)
+        ids += page.ids
+        if (after := page.after) is None:
+            return ids
+    raise AssertionError("the ids do not end")
+
+
 async def test_newest_first_unless_asked_otherwise(store: Store, clock: Clock) -> None:
     ids = []
     for _ in range(7):
@@ -192,3 +205,12 @@ async def test_a_filter_that_fits_nothing_ends_after_a_bounded_number_of_pages(s
     page = await store.list(Query(order="created_at", type="rare"))
     assert page.tasks == []  # it looked at a bounded number of tasks and says where to go on
     assert page.after is not None
+
+
+@pytest.mark.parametrize("order", ["-created_at", "finished_at"])
+async def test_find_tells_the_ids_of_what_is_listed(store: Store, clock: Clock, order: str) -> None:
+    await a_mixture(store, clock)
+    for wanted in ({}, {"status": Status.QUEUED}, {"queue": "a"}, {"tag": "even"}, {"worker": "w1"}, {"type": "nothing"}):
+        for limit in (1, 50):
+            query = {"order": order, "limit": limit, **wanted}
+            assert await found(store, **query) == await listed(store, **query)

@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from dolgo.store.base import Store
-from dolgo.task.types import FINAL, Attempt, Error, ErrorCode, Outcome, Settlement, Status
+from dolgo.task.types import FINAL, Attempt, Change, Error, ErrorCode, Outcome, Settlement, Status
 from tests.store.build import (
     again,
     back,
     claim,
+    deferred,
     done,
     ended,
     failed,
@@ -76,7 +77,7 @@ async def test_final_is_final(store: Store, clock: Clock, end: Status) -> None:
     others = [settlement(lease, other) for other in ENDS if other != end]
     others += [again(lease), back(lease, started=True), back(lease, started=False)]
     assert await store.settle(others) == [False] * len(others)
-    assert await store.cancel([lease.id]) == [end]
+    assert [change.after for change in await store.cancel([lease.id])] == [end]
     clock.advance(1_000)
     assert await store.reclaim({"w1"}, 10) == 0
     assert (await claim(store)).leases == []
@@ -250,6 +251,36 @@ async def test_history_grows_by_one_attempt_at_a_time(store: Store, clock: Clock
     assert all(attempt.error is not None for attempt in found.history)
 
 
+async def test_attempts_may_be_many(store: Store) -> None:
+    lease = await hold(store)
+    for number in range(1, 301):
+        assert lease.attempt == number
+        await store.settle([deferred(lease, 0)])
+        (lease,) = (await claim(store)).leases
+    await store.settle([done(lease)])
+    found = await read(store, lease.id)
+    assert numbers(found) == list(range(1, 302))
+    assert {attempt.outcome for attempt in found.history} == {Outcome.RETRY}
+
+
+async def test_deferrals_are_counted_apart_and_start_again_with_a_retry(store: Store, clock: Clock) -> None:
+    lease = await hold(store, max_attempts=2)
+    for wanted in (1, 2, 3):
+        assert await store.settle([deferred(lease, 5)]) == [True]
+        found = await read(store, lease.id)
+        assert (found.deferrals, found.failures, found.run_at) == (wanted, 0, clock.now + 5)
+        clock.advance(5)
+        (lease,) = (await claim(store)).leases
+        assert (lease.deferrals, lease.generation) == (wanted, 0)
+    await store.settle([failed(lease)])
+    assert (await read(store, lease.id)).deferrals == 3
+    await store.retry([lease.id])
+    found = await read(store, lease.id)
+    assert (found.deferrals, found.generation, len(found.history)) == (0, 1, 4)
+    (lease,) = (await claim(store)).leases
+    assert (lease.deferrals, lease.generation) == (0, 1)
+
+
 async def test_asking_for_another_attempt_twice_is_one_attempt(store: Store) -> None:
     lease = await hold(store)
     await store.settle([again(lease, 5)])
@@ -303,7 +334,7 @@ async def test_a_task_given_back_keeps_its_rank(store: Store, clock: Clock, star
 @pytest.mark.parametrize("how", ["again", "now", "started", "unstarted"])
 async def test_a_task_asked_to_be_cancelled_is_never_queued_again(store: Store, clock: Clock, how: str) -> None:
     lease = await hold(store)
-    assert await store.cancel([lease.id]) == [Status.IN_PROGRESS]
+    assert await store.cancel([lease.id]) == [Change(Status.IN_PROGRESS, Status.IN_PROGRESS)]
     clock.advance(1)
     settled = {
         "again": again(lease, 5),
@@ -347,11 +378,11 @@ async def test_an_end_that_comes_before_the_cancel_is_heard_stands(store: Store,
 async def test_cancel_and_end_at_once_agree_on_one_end(store: Store) -> None:
     for settled in (done, failed, stopped, lambda lease: back(lease, started=True)):
         lease = await hold(store)
-        (before,), (took,) = await asyncio.gather(store.cancel([lease.id]), store.settle([settled(lease)]))
+        (change,), (took,) = await asyncio.gather(store.cancel([lease.id]), store.settle([settled(lease)]))
         found = await read(store, lease.id)
         assert took
         assert found.status in FINAL
-        assert before == Status.IN_PROGRESS or before in (found.status, Status.QUEUED)
+        assert change.before == Status.IN_PROGRESS or change.before in (found.status, Status.QUEUED)
         assert (await claim(store)).leases == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from dolgo.store.base import Store
-from dolgo.task.types import NewTask, Put, Status, Task
+from dolgo.task.types import NewTask, OnParentFailure, Put, Status, Task
 from tests.store.build import claim, done, ended, fresh_id, hold, read, submit, task
 from tests.store.clock import Clock
 
@@ -57,6 +57,8 @@ async def test_a_task_is_there_as_it_was_sent(store: Store, clock: Clock) -> Non
             max_attempts=4,
             failures=0,
             losses=0,
+            deferrals=0,
+            generation=0,
             suspect=False,
             cancel_asked=False,
             tags=("a", "b"),
@@ -67,8 +69,23 @@ async def test_a_task_is_there_as_it_was_sent(store: Store, clock: Clock) -> Non
             result=None,
             error=None,
             history=(),
+            timeout=None,
+            keep=None,
+            expires_at=None,
+            on_parent_failure=OnParentFailure.CANCEL,
+            unique_key=None,
+            limit_key=None,
         )
     ]
+
+
+async def test_what_a_task_says_of_its_life_is_kept_and_reaches_its_child(store: Store, clock: Clock) -> None:
+    says = {"timeout": 2.5, "keep": 60.0, "expires_at": clock.now + 99.5, "unique_key": "u", "limit_key": "l"}
+    lease = await hold(store, on_parent_failure=OnParentFailure.RUN, **says)
+    found = await read(store, lease.id)
+    assert {name: getattr(found, name) for name in says} == says
+    assert found.on_parent_failure is OnParentFailure.RUN
+    assert (lease.timeout, lease.limit_key, lease.deferrals, lease.generation) == (2.5, "l", 0, 0)
 
 
 async def test_times_are_the_stores_own(store: Store, clock: Clock) -> None:
