@@ -24,20 +24,22 @@ class Ordered(Protocol):
 K = TypeVar("K", bound=Ordered)
 
 
-class Heap:
-    """Ids by a number, smallest first, ties by id."""
+class Heap(Generic[K]):
+    """Ids by a number, or by whatever has an order, smallest first, ties by id."""
 
     __slots__ = ("_entries", "_live")
 
     def __init__(self) -> None:
-        self._entries: list[tuple[float, str]] = []
-        self._live: dict[str, tuple[float, str]] = {}
+        self._entries: list[tuple[K, str]] = []
+        self._live: dict[str, tuple[K, str]] = {}
 
     def __len__(self) -> int:
         return len(self._live)
 
-    def add(self, id: str, number: float) -> None:
+    def add(self, id: str, number: K) -> None:
         """Let an id in, or give it another number."""
+        if (there := self._live.get(id)) is not None and there[0] == number:
+            return
         entry = self._live[id] = (number, id)
         heappush(self._entries, entry)
         self._sweep()
@@ -47,7 +49,7 @@ class Heap:
         if self._live.pop(id, None) is not None:
             self._sweep()
 
-    def first(self) -> tuple[float, str] | None:
+    def first(self) -> tuple[K, str] | None:
         """The smallest (number, id), left where it is."""
         while self._entries:
             entry = self._entries[0]
@@ -56,6 +58,18 @@ class Heap:
                 return entry
             heappop(self._entries)
         return None
+
+    def before(self, entry: tuple[K, str], most: int) -> int:
+        """How many stand before this (number, id). Looks at none of the others, and at no more than `most`."""
+        count, places = 0, [0]
+        for _ in range(most):
+            if not places:
+                break
+            place = places.pop()
+            if place < len(self._entries) and (found := self._entries[place]) < entry:
+                count += self._live.get(found[1]) is found
+                places += (child for child in (2 * place + 2, 2 * place + 1) if child < len(self._entries))
+        return count
 
     def _sweep(self) -> None:
         if len(self._entries) > 2 * len(self._live) + SLACK:

@@ -1,4 +1,4 @@
-"""What the memory store keeps besides tasks: the event log and the records."""
+"""What the memory store keeps besides tasks: the event log, the records, and which tasks may go when."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dolgo.store.base import EventPage
 from dolgo.store.memory.ordered import Heap, Keys
-from dolgo.task.types import Event, Put, Record, Task
+from dolgo.task.types import Event, EventKind, Put, Record, Task
 
 LAST = "\U0010ffff"  # sorts after every id and every other character of a key
 
@@ -18,9 +18,9 @@ class EventLog:
         self._events: list[Event] = []
         self.head = 0  # the newest seq there ever was
 
-    def append(self, now: float, task: Task) -> None:
+    def append(self, now: float, task: Task, kind: EventKind = EventKind.STATUS, data: bytes | None = None) -> None:
         self.head += 1
-        self._events.append(Event(self.head, now, task.id, task.type, task.queue, task.status, task.attempt))
+        self._events.append(Event(self.head, now, task.id, task.type, task.queue, task.status, task.attempt, kind, data))
 
     def page(self, after: int, limit: int) -> EventPage:
         """What follows; after a reset, what there is, and after one for a place that was never reached, nothing."""
@@ -44,14 +44,14 @@ class Records:
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
         self._keys: Keys[str] = Keys()
-        self._ends = Heap()  # keys by expires_at
+        self._ends: Heap[float] = Heap()  # keys by expires_at
 
     def get(self, key: str, now: float) -> Record | None:
         record = self._records.get(key)
         return None if record is None or (record.expires_at is not None and record.expires_at <= now) else record
 
-    def write(self, puts: Sequence[Put], now: float) -> Record | None:
-        """All or none; answers what stood in the way: a record of version 0 where one was named that does not exist."""
+    def plan(self, puts: Sequence[Put], now: float) -> Record | list[Record]:
+        """The records to `set`; or the one that stands in the way, of version 0 where one was named that does not exist."""
         written: dict[str, Record] = {}
         for put in puts:
             there = written.get(put.key) or self.get(put.key, now) or Record(put.key, b"", 0, now, now, None)
@@ -59,9 +59,15 @@ class Records:
                 return there
             expires_at = None if put.keep is None else now + put.keep
             written[put.key] = Record(put.key, put.value, there.version + 1, now, there.first_at, expires_at)
-        for record in written.values():
-            self._set(record)
-        return None
+        return list(written.values())
+
+    def set(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._records[record.key] = record
+            self._keys.add(record.key)
+            self._ends.discard(record.key)
+            if record.expires_at is not None:
+                self._ends.add(record.key, record.expires_at)
 
     def starting_with(self, prefix: str, now: float) -> list[Record]:
         keys = self._keys.stretch(None, low=prefix, high=prefix + LAST)
@@ -79,9 +85,39 @@ class Records:
             count += 1
         return count
 
-    def _set(self, record: Record) -> None:
-        self._records[record.key] = record
-        self._keys.add(record.key)
-        self._ends.discard(record.key)
-        if record.expires_at is not None:
-            self._ends.add(record.key, record.expires_at)
+
+class Kept:
+    """Ids of tasks that have ended, by when they may be pruned."""
+
+    def __init__(self) -> None:
+        self._usual: Heap[float] = Heap()  # by finished_at: those that say nothing themselves
+        self._own: Heap[float] = Heap()  # by the time at which they have been kept as long as they say
+        self._needed: Heap[float] = Heap()  # by the time until which they are needed, whatever else is said
+
+    def add(self, task: Task, needed_until: float, now: float) -> None:
+        if needed_until > now:
+            self._needed.add(task.id, needed_until)
+        elif task.keep is None:
+            self._usual.add(task.id, task.finished_at or 0.0)
+        else:
+            self._own.add(task.id, (task.finished_at or 0.0) + task.keep)
+
+    def discard(self, id: str) -> None:
+        for heap in (self._usual, self._own, self._needed):
+            heap.discard(id)
+
+    def no_longer_needed(self, now: float) -> str | None:
+        """Takes out one that was needed until now."""
+        first = self._needed.first()
+        if first is None or first[0] > now:
+            return None
+        self._needed.discard(first[1])
+        return first[1]
+
+    def oldest(self, now: float, keep: float) -> str | None:
+        """Takes out one that has been kept long enough: `keep` seconds, or as long as it says."""
+        for heap, latest in ((self._usual, now - keep), (self._own, now)):
+            if (first := heap.first()) and first[0] < latest:
+                heap.discard(first[1])
+                return first[1]
+        return None

@@ -1,44 +1,38 @@
-"""A task in the memory store, the line it stands in, and what is made of it."""
+"""A task in the memory store, and what is made of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dolgo.store.memory.ordered import Heap
-from dolgo.task.types import Attempt, Error, ErrorCode, Lease, NewTask, Outcome, Query, Status, Task
-
-
-class Line:
-    """The tasks of one queue, type and announcement: how many stand at each status, and the claimable ones by rank."""
-
-    __slots__ = ("claimable", "counts", "hash", "queue", "type")
-
-    def __init__(self, queue: str, type: str, hash: str) -> None:
-        self.queue, self.type, self.hash = queue, type, hash
-        self.claimable = Heap()  # ids by rank
-        self.counts: dict[Status, int] = {}
-
-    def count(self, status: Status, change: int) -> None:
-        count = self.counts.get(status, 0) + change
-        if count:
-            self.counts[status] = count
-        else:
-            del self.counts[status]
+from dolgo.store.memory.lines import Group
+from dolgo.task.types import Attempt, Error, ErrorCode, Lease, NewTask, Outcome, Query, Settlement, Status, Task
 
 
 class Row:
     """A task and what only the store knows of it."""
 
-    __slots__ = ("due", "lead", "line", "settled", "task", "token", "until")
+    __slots__ = ("due", "group", "lead", "needed_until", "notes", "parents", "pending", "settled", "task", "token", "until")
 
-    def __init__(self, task: Task, lead: float, line: Line) -> None:
-        self.task = task
-        self.lead = lead  # its rank is run_at less this
-        self.line = line
+    def __init__(self, new: NewTask, group: Group, now: float) -> None:
+        self.task = submitted(new, now)
+        self.group = group
+        self.lead = new.lead  # its rank is run_at less this
+        self.needed_until = now + new.needed
+        self.parents = new.depends_on
+        self.pending: set[str] = set()  # the parents that it waits for
+        self.notes: dict[str, bytes] = {}
         self.due = False  # its time has come; a clock that is set back afterwards must not hold it up
         self.token: str | None = None  # of the lease; stays when a settlement made the task final
         self.until = 0.0  # when the lease is over
         self.settled: tuple[Status, Outcome] | None = None  # what the holder of the token said
+
+    @property
+    def rank(self) -> float:
+        return self.task.run_at - self.lead
+
+    def expired(self, now: float) -> bool:
+        """Whether its time to start is over; what has started once does not expire."""
+        return self.task.expires_at is not None and self.task.expires_at <= now and not self.task.attempt
 
     def lease(self) -> Lease:
         task = self.task
@@ -55,6 +49,10 @@ class Row:
             max_attempts=task.max_attempts,
             suspect=task.suspect,
             tags=task.tags,
+            deferrals=task.deferrals,
+            generation=task.generation,
+            timeout=task.timeout,
+            limit_key=task.limit_key,
         )
 
 
@@ -73,6 +71,8 @@ def submitted(new: NewTask, now: float) -> Task:
         max_attempts=new.max_attempts,
         failures=0,
         losses=0,
+        deferrals=0,
+        generation=0,
         suspect=False,
         cancel_asked=False,
         tags=new.tags,
@@ -83,6 +83,12 @@ def submitted(new: NewTask, now: float) -> Task:
         result=None,
         error=None,
         history=(),
+        timeout=new.timeout,
+        keep=new.keep,
+        expires_at=new.expires_at,
+        on_parent_failure=new.on_parent_failure,
+        unique_key=new.unique_key,
+        limit_key=new.limit_key,
     )
 
 
@@ -91,10 +97,19 @@ def with_newest(task: Task, outcome: Outcome | None, finished_at: float | None, 
     return (*task.history, Attempt(task.attempt, task.worker, task.started_at, finished_at, outcome, error))
 
 
-def called_off(now: float, sentence: str, *, attempt: int) -> dict[str, Any]:
+def called_off(now: float, sentence: str, code: ErrorCode = ErrorCode.CANCELLED, *, attempt: int = 0) -> dict[str, Any]:
     """What changes when a task becomes `cancelled`."""
-    error = Error(ErrorCode.CANCELLED, sentence, attempt=attempt)
-    return {"status": Status.CANCELLED, "finished_at": now, "error": error, "suspect": False}
+    return {
+        "status": Status.CANCELLED,
+        "finished_at": now,
+        "error": Error(code, sentence, attempt=attempt),
+        "suspect": False,
+    }
+
+
+def counted(settlement: Settlement) -> dict[str, Any]:
+    """The task's counts as the settlement has them."""
+    return {name: getattr(settlement, name) for name in ("failures", "losses", "deferrals")}
 
 
 def matches(task: Task, query: Query) -> bool:

@@ -210,7 +210,7 @@ async def test_a_filter_that_fits_nothing_ends_after_a_bounded_number_of_pages(s
 @pytest.mark.parametrize("order", ["-created_at", "finished_at"])
 async def test_find_tells_the_ids_of_what_is_listed(store: Store, clock: Clock, order: str) -> None:
     await a_mixture(store, clock)
-    for wanted in ({}, {"status": Status.QUEUED}, {"queue": "a"}, {"tag": "even"}, {"worker": "w1"}, {"type": "nothing"}):
+    for wanted in ({}, *FILTERS.values()):
         for limit in (1, 50):
             query = {"order": order, "limit": limit, **wanted}
             assert await found(store, **query) == await listed(store, **query)
