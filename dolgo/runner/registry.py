@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, dataclass_transform, overload
 
 import msgspec
@@ -19,24 +19,13 @@ from msgspec.structs import asdict
 
 from dolgo import shape
 from dolgo.errors import BadTaskType, InvalidPayload
+from dolgo.runner.options import Backoff, Isolation, Options, announced, options_of
 from dolgo.runner.signature import Signature, bind, of_class, of_function
 from dolgo.task.types import TypeInfo
 
-OPTIONS = ("name", "queue", "priority", "extra")
-NAME = re.compile(r"\w[\w.-]{0,99}")
-RESERVED = "dolgo."  # names of dolgo's own types begin so; they are refused at submit
 MARK = "__dolgo_task__"
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task type says of itself beside its handler."""
-
-    name: str
-    queue: str = "default"
-    priority: int = 5  # 0-9, higher first
-    extra: bool = False  # unknown members of a payload are let through
 
 
 class Mark:
@@ -57,12 +46,20 @@ class TaskType:
         self.file = _file(mark.handler)
         signature = _signature(mark)
         self.is_async = signature.is_async
+        self.isolation = mark.options.isolation
+        if self.isolation == "thread" and self.is_async:
+            raise BadTaskType(f'task type `{self.name}`: isolation="thread" is for `def` handlers; this one is `async def`')
         self.description = inspect.cleandoc(mark.handler.__doc__ or "")
         self.info = _info(self.name, self.description, mark.options, signature)
         self._call = signature.call
         self._decoder = msgspec.json.Decoder(signature.payload)
         self._rest = msgspec.json.Decoder() if signature.takes_rest else None
         self._taken = signature.taken
+
+    @property
+    def alone(self) -> bool:
+        """Whether it needs a single child."""
+        return self.isolation == "process" or not (self.is_async or self.isolation == "thread")
 
     def decode(self, raw: bytes) -> dict[str, Any]:
         """The handler's arguments by name. Raises `InvalidPayload` if the payload does not fit, naming the first thing wrong."""
@@ -110,12 +107,25 @@ class Registry(Mapping[str, TaskType]):
 def task(handler: F, /) -> F: ...
 @overload
 def task(
-    *, name: str | None = None, queue: str | None = None, priority: int | None = None, extra: bool | None = None
+    *,
+    name: str | None = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    backoff: float | Sequence[float] | Backoff | None = None,
+    keep: float | None = None,
+    isolation: Isolation | None = None,
+    max_running: int | None = None,
+    max_running_per_key: int | None = None,
+    rate: float | None = None,
+    unique: bool | None = None,
+    extra: bool | None = None,
 ) -> Callable[[F], F]: ...
 def task(handler: Any = None, /, **options: Any) -> Any:
     """The function or `Task` class itself, marked as a task type.
 
-    `name` (the function's), `queue` ("default"), `priority` (5; 0-9, higher first), `extra` (False: unknown members are refused).
+    The options are described in `docs/reference/task-types.md`; one that is None is not given. Durations are in seconds.
     Raises `BadTaskType` for an option that does not exist or cannot be used."""
     if handler is None:
         return lambda handler: _mark(handler, options)
@@ -159,7 +169,7 @@ def _mark(handler: Any, options: Mapping[str, Any]) -> Any:
     scope = handler.__qualname__.rpartition(".")[0]
     if scope and not scope.endswith("<locals>"):
         raise BadTaskType(f"`{handler.__qualname__}` is in a class: a task type is a function by itself, or a class with `run`")
-    setattr(handler, MARK, Mark(handler, _options(handler.__name__, options)))
+    setattr(handler, MARK, Mark(handler, options_of(handler.__name__, options)))
     return handler
 
 
@@ -167,33 +177,10 @@ def _mark_class(cls: type[Any], options: Mapping[str, Any]) -> Any:
     if not issubclass(cls, Task):
         raise BadTaskType(f"class `{cls.__name__}` is no task type: let it inherit from dolgo.Task")
     cls.__dolgo_header__ = {**cls.__dolgo_header__, **options}
-    made = _options(_snake(cls.__name__), cls.__dolgo_header__)
+    made = options_of(_snake(cls.__name__), cls.__dolgo_header__)
     if hasattr(cls, "run"):
         setattr(cls, MARK, Mark(cls, made))
     return cls
-
-
-def _options(own: str, given: Mapping[str, Any]) -> Options:
-    unknown = sorted(set(given) - set(OPTIONS))
-    if unknown:
-        raise BadTaskType(f"task type `{own}` has no option `{unknown[0]}`; there are: {', '.join(OPTIONS)}")
-    options = {"name": own, **{name: value for name, value in given.items() if value is not None}}
-    try:
-        made = msgspec.convert(options, Options)
-    except msgspec.ValidationError as error:
-        raise BadTaskType(f"task type `{own}`: {error}") from error
-    _check_options(made)
-    return made
-
-
-def _check_options(options: Options) -> None:
-    for word, value in (("name", options.name), ("queue", options.queue)):
-        if not NAME.fullmatch(value):
-            raise BadTaskType(f"{value!r} is not a {word}: letters, digits, `_`, `-` and `.`, at most 100")
-    if options.name.startswith(RESERVED):
-        raise BadTaskType(f"`{options.name}`: names that begin with `{RESERVED}` are dolgo's own")
-    if not 0 <= options.priority <= 9:
-        raise BadTaskType(f"task type `{options.name}`: priority is 0 to 9, not {options.priority}")
 
 
 def _snake(name: str) -> str:
@@ -222,13 +209,13 @@ def _info(name: str, description: str, options: Options, signature: Signature) -
         payload = shape.describe(signature.payload)
     except BadTaskType as error:
         raise BadTaskType(f"task type `{name}`: {error}") from error
-    defaults = {"queue": options.queue, "priority": options.priority}
+    said = announced(options)
     result = signature.result
     return TypeInfo(
         name=name,
-        hash=shape.fingerprint(payload, result, defaults),
+        hash=shape.fingerprint(payload, result, said),
         description=description,
         payload=payload,
         result=result,
-        options=defaults,
+        options=said,
     )

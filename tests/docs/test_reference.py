@@ -18,7 +18,7 @@ from dolgo.api.spec import ANYWHERE, BODIES, refusals
 from dolgo.cli import COMMANDS, commands
 from dolgo.cli.exits import Exit
 from dolgo.errors import NotFound
-from dolgo.runner.registry import OPTIONS
+from dolgo.runner.options import OPTIONS
 from dolgo.settings import TABLE
 from dolgo.shape.describe import CONSTRAINTS
 from dolgo.store.base import Store

@@ -168,7 +168,7 @@ def test_a_class_without_run_is_no_task_type() -> None:
 def test_a_class_takes_options_by_the_decorator_as_well() -> None:
     decorated = task(name="other", priority=2)(type("Made", (Wait,), {}))
     assert made(decorated).name == "other"
-    assert made(decorated).info.options == {"queue": "slow", "priority": 2}
+    assert made(decorated).info.options == {"queue": "slow", "priority": 2, "extra": True}
 
 
 def test_an_instance_is_made_as_a_test_would() -> None:
@@ -185,7 +185,9 @@ def test_annotations_may_point_ahead() -> None:
 
 
 def test_an_unknown_option_names_the_known_ones() -> None:
-    with pytest.raises(BadTaskType, match=r"`thumbnail` has no option `colour`; there are: name, queue, priority, extra"):
+    with pytest.raises(
+        BadTaskType, match=r"`thumbnail` has no option `colour`; there are: name, queue, priority, timeout, .*, extra"
+    ):
         task(colour="red")(thumbnail)  # type: ignore[call-overload]
     with pytest.raises(BadTaskType, match="`bad` has no option `colour`"):
         type("Bad", (Task,), {}, colour="red")
