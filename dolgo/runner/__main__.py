@@ -8,20 +8,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import io
 import mmap
 import os
 import signal
 import socket
 import sys
-from types import FrameType
 
 import msgspec
 
 from dolgo.errors import StartError
 from dolgo.logs import configure
-from dolgo.runner import discover
+from dolgo.runner import capture, discover
 from dolgo.runner.attempt import Types
+from dolgo.runner.ending import Terminations, restore_signals
 from dolgo.runner.frames import HEAD, LINK_LOST, Hello, Refused, Setup, pack
 from dolgo.runner.loop import LoopChild
 from dolgo.runner.single import SingleChild
@@ -31,25 +30,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)  # that are not for this process alone
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class Terminations:
-    """SIGTERM does nothing until the worker has said stop: a service manager signals everybody at once, the worker included."""
-
-    def __init__(self) -> None:
-        self._obeyed = False
-        # Functions instead of SIG_IGN: what a handler starts would inherit that, and could not be terminated.
-        signal.signal(signal.SIGINT, lambda number, frame: None)
-        signal.signal(signal.SIGTERM, self._on_term)
-
-    def obey(self) -> None:
-        """From now on a SIGTERM ends the process."""
-        self._obeyed = True
-
-    def _on_term(self, number: int, frame: FrameType | None) -> None:
-        if self._obeyed:
-            _restore_signals()
-            os.kill(os.getpid(), number)
-
-
 def main() -> None:
     """Greets the worker, runs its jobs, and returns when it says stop."""
     kind = sys.argv[1]
@@ -57,17 +37,18 @@ def main() -> None:
     _end_with(parent, lifeline_fd)
     terminations = Terminations()
     _keep_from_others(link_fd, counter_fd, lifeline_fd)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # what is printed must not die with the process
     link = socket.socket(fileno=link_fd)
     setup = _receive_setup(link)
     configure(setup.log_format)
+    capture.install()
     sys.dont_write_bytecode = setup.reload  # a file changed twice within a second would be taken from its stale bytecode
     sys.setrecursionlimit(2 * sys.getrecursionlimit())  # what the web could read is nested no deeper than can be read here
     types = _load(link, setup)
     if types is not None:
         begun = memoryview(mmap.mmap(counter_fd, 8)).cast("Q")
-        KINDS[kind](types, setup, link=link, begun=begun, on_stop=terminations.obey).run()
+        child = KINDS[kind](types, setup, link=link, begun=begun, terminations=terminations)
+        os.register_at_fork(after_in_child=child.outlet.renew)
+        child.run()
     link.detach()  # stays open: its end is to tell of the end of the process, not of the beginning of that
 
 
@@ -78,7 +59,7 @@ def _load(link: socket.socket, setup: Setup) -> Types | None:
         link.sendall(pack(Refused(str(error))))
         return None
     types = dict(loaded.registry)
-    blocking = frozenset(name for name, task_type in types.items() if not task_type.is_async)
+    blocking = frozenset(name for name, task_type in types.items() if task_type.alone)
     link.sendall(pack(Hello([task_type.info for task_type in types.values()], loaded.broken, blocking)))
     return types
 
@@ -126,13 +107,8 @@ def _become_another(link_fd: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, link_fd, inheritable=False)
     os.close(nowhere)
-    _restore_signals()
+    restore_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-def _restore_signals() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,50 @@
-"""What a handler is given: the task it runs for."""
+"""What a handler is given: the task it runs for, and what it can have done meanwhile."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable
-from typing import Any
+import math
+from asyncio import wrap_future
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from dolgo.runner.desk import Desk
+from dolgo.runner.frames import Verb
+from dolgo.runner.outcome import clip
+from dolgo.runner.parents import AsyncParents, Parent, Parents
+from dolgo.runner.steps import Steps, encode
+
+MOST_NOTE = 1000  # characters of a progress note; of a longer one the middle is left out
+MOST_SUBMIT = 32 * 2**20  # bytes of a submit: what the service refuses, but not before it has read it, may be less
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _payload = msgspec.json.Decoder()
+_id = msgspec.json.Decoder(str)
+_json = msgspec.json.Encoder()
 
 
 class _Base:
     """The members that read the same in `async def` and in `def`."""
 
-    __slots__ = ("_cancelled", "_log", "_payload", "_raw", "attempt", "id", "queue", "tags", "type")
+    __slots__ = (
+        "_cancelled",
+        "_desk",
+        "_log",
+        "_parents",
+        "_payload",
+        "_raw",
+        "_steps",
+        "attempt",
+        "id",
+        "queue",
+        "tags",
+        "type",
+    )
 
     def __init__(
         self,
@@ -26,7 +56,11 @@ class _Base:
         attempt: int,
         tags: tuple[str, ...] = (),
         cancelled: Callable[[], bool] = lambda: False,
+        parents: Sequence[Parent] = (),
+        desk: Desk | None = None,
     ) -> None:
+        """Without a `desk` it belongs to no child, as in a test of a handler: `progress` does nothing, `step` runs what it is
+        given and stores nothing, `parents` are those given, and `submit` is an error."""
         self.id: str = id
         self.type: str = type
         self.queue: str = queue
@@ -36,6 +70,9 @@ class _Base:
         self._payload: dict[str, Any] | None = None
         self._log: logging.Logger | None = None
         self._cancelled = cancelled
+        self._parents = parents
+        self._desk = desk
+        self._steps: Steps | None = None
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -48,13 +85,36 @@ class _Base:
     def log(self) -> logging.Logger:
         """A logger whose lines belong to this task: each record has the task's id in `task_id`."""
         if self._log is None:
-            self._log = _TaskLogger(self.type, self.id)
+            self._log = _TaskLogger(self.type, self.id, self._desk)
         return self._log
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody has asked for this task to be cancelled."""
+        """Whether this attempt is to stop: the task is cancelled, or has run out of time."""
         return self._cancelled()
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far it is: so many of so many. Costs little: what follows within a fifth of a second replaces it.
+
+        Raises `ValueError` for what is no finite number."""
+        numbers: tuple[Any, ...] = (done,) if total is None else (done, total)
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise ValueError(f"progress is told in numbers, not {number!r}")
+        if self._desk is not None:
+            self._desk.progress(_json.encode({"done": done, "total": total, "note": clip(str(note), MOST_NOTE)}))
+
+    def _get_steps(self) -> Steps:
+        if self._steps is None:
+            self._steps = Steps(self._desk, attempt=self.attempt)
+        return self._steps
+
+    def _to_submit(self, type: str, payload: Any, options: dict[str, Any]) -> tuple[Desk, str, bytes]:
+        """Where to ask, by what number, for what."""
+        if self._desk is None:
+            raise RuntimeError("there is no worker to submit to: this context was made by hand")
+        body = {"type": type, "payload": {} if payload is None else payload, **options}
+        return self._desk, self._get_steps().number(), encode(body, limit=MOST_SUBMIT, what="what is submitted")
 
 
 class Context(_Base):
@@ -62,22 +122,91 @@ class Context(_Base):
 
     __slots__ = ()
 
+    @overload
+    async def step(self, name: str, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def step(self, name: str, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def step(self, name: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """What `fn(*args)` returns, run and stored once: a later attempt, or call, of this name is given the same.
+
+        `fn` may be `async def`. The result comes back as JSON gives it, so a tuple becomes a list. Several steps may run at once.
+        Raises `ValueError` for a name that cannot be used, and for a result that is not JSON or longer than 1 MiB."""
+        steps = self._get_steps()
+        with steps.running(name):
+            if not steps.fetched:
+                steps.take(await wrap_future(steps.fetch()))
+            if not steps.is_known(name):
+                value = fn(*args, **kwargs)
+                if inspect.isawaitable(value):
+                    value = await value
+                raw = steps.encode(name, value)
+                if (stored := steps.store(name, raw)) is not None:
+                    await wrap_future(stored)
+                steps.keep(name, raw)
+            return steps.result(name)
+
+    async def submit(self, type: str, payload: Any = None, **options: Any) -> str:
+        """The id of a new task. `options` are those of `POST /tasks`.
+
+        When the handler runs again, the n-th call, or the n-th in the same step, is given the task of the first time and submits
+        nothing. Raises `dolgo.errors.Refused` with the reason if it is refused."""
+        desk, number, body = self._to_submit(type, payload, options)
+        answer = await wrap_future(desk.ask(Verb.SUBMIT, name=number, body=body))
+        return _id.decode(answer)
+
+    @property
+    def parents(self) -> AsyncParents:
+        """The tasks that this one waited for: `async for parent in ctx.parents`."""
+        return AsyncParents(self._desk, self._parents)
+
 
 class SyncContext(_Base):
     """What a `def` handler is given as `ctx`."""
 
     __slots__ = ()
 
+    def step(self, name: str, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `fn(*args)` returns, run and stored once: a later attempt, or call, of this name is given the same.
+
+        The result comes back as JSON gives it, so a tuple becomes a list. Several steps may run at once, in threads.
+        Raises `ValueError` for a name that cannot be used, and for a result that is not JSON or longer than 1 MiB."""
+        steps = self._get_steps()
+        with steps.running(name):
+            if not steps.fetched:
+                steps.take(steps.fetch().result())
+            if not steps.is_known(name):
+                raw = steps.encode(name, fn(*args, **kwargs))
+                if (stored := steps.store(name, raw)) is not None:
+                    stored.result()
+                steps.keep(name, raw)
+            result: R = steps.result(name)
+            return result
+
+    def submit(self, type: str, payload: Any = None, **options: Any) -> str:
+        """The id of a new task. `options` are those of `POST /tasks`.
+
+        When the handler runs again, the n-th call, or the n-th in the same step, is given the task of the first time and submits
+        nothing. Raises `dolgo.errors.Refused` with the reason if it is refused."""
+        desk, number, body = self._to_submit(type, payload, options)
+        return _id.decode(desk.ask(Verb.SUBMIT, name=number, body=body).result())
+
+    @property
+    def parents(self) -> Parents:
+        """The tasks that this one waited for: `for parent in ctx.parents`."""
+        return Parents(self._desk, self._parents)
+
 
 class _TaskLogger(logging.Logger):
     """Stamps each record with the task. Unlike those of `getLogger` it is not kept for ever, so a task costs no memory."""
 
-    def __init__(self, type: str, task_id: str) -> None:
+    def __init__(self, type: str, task_id: str, desk: Desk | None) -> None:
         super().__init__(f"dolgo.task.{type}")
         self.parent = logging.getLogger(self.name)
         self._task_id = task_id
+        self._desk = desk
 
     def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = super().makeRecord(*args, **kwargs)
         record.task_id = self._task_id
+        record.dolgo_desk = self._desk  # a thread that has the context alone may write to it
         return record

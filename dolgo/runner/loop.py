@@ -1,4 +1,4 @@
-"""The loop child: all `async def` handlers, as tasks on one event loop.
+"""The loop child: all `async def` handlers, as tasks on one event loop, and `def` handlers in threads beside it.
 
 A handler that blocks the loop, or ends the process, harms this child's jobs only. The counter, written before a job begins, tells
 the worker afterwards which ones those were.
@@ -7,20 +7,24 @@ the worker afterwards which ones those were.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
 import uvloop
 
-from dolgo.runner.attempt import Attempt, Types
+from dolgo.runner.attempt import Attempt, Shared, Types
+from dolgo.runner.ending import Terminations, leave
 from dolgo.runner.frames import (
     CHUNK,
     LINK_LOST,
+    Answers,
     BadFrame,
     Cancel,
     Job,
@@ -33,6 +37,9 @@ from dolgo.runner.frames import (
     from_parent,
     pack_ended,
 )
+from dolgo.runner.notes import Notes
+from dolgo.runner.outlet import Outlet
+from dolgo.runner.questions import Questions
 
 log = logging.getLogger("dolgo.child")
 
@@ -40,27 +47,28 @@ log = logging.getLogger("dolgo.child")
 class LoopChild:
     """Runs at most `slots` handlers at once; further jobs wait in the order they came."""
 
-    def __init__(
-        self, types: Types, setup: Setup, *, link: socket.socket, begun: memoryview, on_stop: Callable[[], None]
-    ) -> None:
-        self._types = types
-        self._max_result = setup.max_result
+    def __init__(self, types: Types, setup: Setup, *, link: socket.socket, begun: memoryview, terminations: Terminations) -> None:
+        self.outlet = Outlet(link)
+        self._questions = Questions(self._send)
+        notes = Notes(self.outlet, on_full=self._flush_soon)
+        self._shared = Shared(types, setup.max_result, setup.grace, False, self.outlet, notes, self._questions)
         self._free = setup.slots
         self._link = link
         self._begun = begun
-        self._on_stop = on_stop
+        self._terminations = terminations
         self._frames = from_parent()
         self._waiting: deque[Job] = deque()
         self._running: dict[int, Attempt] = {}
         self._reports: list[Report] = []
-        self._unsent = bytearray()
+        self._abandoned: list[threading.Thread] = []
         self._due = math.inf  # when the timer comes, by monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._finished = False
 
     def run(self) -> None:
-        """Returns when the worker has said stop and everything that ran has ended and is reported."""
+        """Returns when the worker has said stop and everything that ran has ended and is reported; or ends the process then, if
+        a thread runs on."""
         self._link.setblocking(False)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             self._loop = runner.get_loop()
@@ -70,6 +78,8 @@ class LoopChild:
                     self._loop.run_forever()
                 except (SystemExit, KeyboardInterrupt):
                     pass  # from a task that a handler started: it comes to the handler too, if it waits for its task
+            if any(thread.is_alive() for thread in self._abandoned):
+                leave()
 
     def _read(self) -> None:
         try:
@@ -95,9 +105,11 @@ class LoopChild:
                 self._wake_by(min((job.start_by for job in frame.jobs), default=math.inf))
             case Cancel():
                 self._cancel(frozenset(frame.keys))
+            case Answers():
+                self._questions.answered(frame.answers)
             case Stop():
                 self._stopping = True
-                self._on_stop()
+                self._terminations.obey()
                 self._loop.call_soon(self._flush)  # it sees whether there is anything left to wait for
 
     def _fill(self) -> None:
@@ -105,7 +117,7 @@ class LoopChild:
         cannot take yet needs no company, and the counter must not pass a job whose give-back may be lost with this process."""
         if self._stopping:
             self._give_back(lambda job: True)
-        while self._waiting and self._free and not self._unsent:
+        while self._waiting and self._free and not self.outlet.is_full:
             if self._waiting[0].start_by <= monotonic():
                 self._give_back_late()
             else:
@@ -114,11 +126,13 @@ class LoopChild:
     def _begin(self, job: Job) -> None:
         self._begun[0] = job.key + 1
         self._free -= 1
-        attempt = self._running[job.key] = Attempt(job)
-        attempt.task = self._loop.create_task(attempt.run(self._types, self._max_result, self._ended))
+        attempt = self._running[job.key] = Attempt(job, self._shared)
+        attempt.task = self._loop.create_task(attempt.run(self._ended))
 
     def _ended(self, report: Report) -> None:
-        del self._running[report.key]
+        attempt = self._running.pop(report.key)
+        if report.kind is Kind.ABANDONED and attempt.thread is not None:
+            self._abandoned.append(attempt.thread)
         self._free += 1
         if not self._reports:
             self._loop.call_soon(self._flush)
@@ -155,27 +169,25 @@ class LoopChild:
         if self._waiting:
             self._wake_by(min(job.start_by for job in self._waiting))
 
+    def _send(self, data: bytes) -> None:
+        """Send a question, with others that are asked at the same time. Called from any thread."""
+        self.outlet.put(data)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._flush)
+
     def _flush(self) -> None:
         """Send what has ended, at once: a crash in the next line of a handler must not take it along."""
         if self._reports:
-            self._unsent += pack_ended(self._reports)
+            self.outlet.put(pack_ended(self._reports))
             self._reports = []
-        if self._unsent:
-            self._send()
-        if self._stopping and not self._running and not self._unsent:
+        if not self.outlet.push():
+            self._loop.add_writer(self._link.fileno(), self._on_room)
+        elif self._stopping and not self._running:
             self._finished = True
             self._loop.stop()
-
-    def _send(self) -> None:
-        try:
-            sent = self._link.send(self._unsent)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            os._exit(LINK_LOST)
-        del self._unsent[:sent]
-        if self._unsent:
-            self._loop.add_writer(self._link.fileno(), self._on_room)
 
     def _on_room(self) -> None:
         self._loop.remove_writer(self._link.fileno())

@@ -93,14 +93,15 @@ def _check_numbers(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and not 0 < value <= LONGEST:
             raise ValueError(f"{name} is more than 0 and at most {LONGEST:.0f}, not {value}")
-    _check_seconds("keep", 0.0 if options.keep is None else options.keep)
+    check_seconds("keep", 0.0 if options.keep is None else options.keep)
     for name in ("max_running", "max_running_per_key"):
         value = getattr(options, name)
         if value is not None and not 1 <= value < 2**31:
             raise ValueError(f"{name} is 1 or more, not {value}")
 
 
-def _check_seconds(name: str, value: Any) -> None:
+def check_seconds(name: str, value: Any) -> None:
+    """Raises `ValueError` for what is no duration."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is in seconds, not {value!r}")
     if not 0 <= value <= LONGEST:
@@ -118,15 +119,15 @@ def _backoff(backoff: Any) -> list[float] | dict[str, float] | None:
         case None:
             return None
         case Backoff():
-            _check_seconds("backoff's base", backoff.base)
-            _check_seconds("backoff's cap", backoff.cap)
+            check_seconds("backoff's base", backoff.base)
+            check_seconds("backoff's cap", backoff.cap)
             _check_factor(backoff.factor)
             return {"base": float(backoff.base), "factor": float(backoff.factor), "cap": float(backoff.cap)}
         case list() | tuple():
             if not 1 <= len(backoff) <= MOST_TRIES:
                 raise ValueError(f"backoff has 1 to {MOST_TRIES} delays, not {len(backoff)}")
             for delay in backoff:
-                _check_seconds("a delay of backoff", delay)
+                check_seconds("a delay of backoff", delay)
             return [float(delay) for delay in backoff]
-    _check_seconds("backoff", backoff)
+    check_seconds("backoff", backoff)
     return [float(backoff)]

@@ -25,17 +25,17 @@ _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 
 
-def encode_result(value: Any, *, limit: int) -> bytes | Fault:
+def encode_result(value: Any, *, limit: int, what: str = "the result") -> bytes | Fault:
     """The value as JSON, or the fault of a value that JSON cannot hold or that takes more than `limit` bytes."""
     try:
         data = _json.encode(value)
         lossy = value is not None and b"null" in data and _has_not_finite(value)
     except Exception as error:  # TypeError, OverflowError, RecursionError, UnicodeEncodeError, and what attributes may raise
-        return Fault(ErrorCode.UNSERIALISABLE_RESULT, clip(f"the result is not JSON: {_text(error)}", MESSAGE), class_name(error))
+        return Fault(ErrorCode.UNSERIALISABLE_RESULT, clip(f"{what} is not JSON: {_text(error)}", MESSAGE), class_name(error))
     if lossy:
-        return Fault(ErrorCode.UNSERIALISABLE_RESULT, "the result is not JSON: it holds NaN or Infinity", "ValueError")
+        return Fault(ErrorCode.UNSERIALISABLE_RESULT, f"{what} is not JSON: it holds NaN or Infinity", "ValueError")
     if len(data) > limit:
-        return Fault(ErrorCode.RESULT_TOO_LARGE, f"the result takes {len(data):,} bytes as JSON, {limit:,} are allowed")
+        return Fault(ErrorCode.RESULT_TOO_LARGE, f"{what} takes {len(data):,} bytes as JSON, {limit:,} are allowed")
     return data
 
 

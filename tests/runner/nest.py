@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from dolgo.runner.link import Child, Hello, Job, Refused, Report, Setup
+from dolgo.runner.link import Answer, Ask, Child, Hello, Job, Refused, Report, Setup, Verb, Written
 
 HANDLERS = str(Path(__file__).with_name("handlers.py"))
+TALKERS = str(Path(__file__).with_name("talkers.py"))
 DEADLINE = 20.0  # seconds for anything a child does; a machine under load is slow to start processes
 
 
@@ -28,6 +29,9 @@ class Ward:
         self.order: list[int] = []
         self.exits: list[int] = []
         self.after_exit = 0  # frames delivered too late
+        self.written: list[Written] = []
+        self.asks: list[Ask] = []
+        self.answers: Callable[[Ask], bytes | str | None] = _nothing  # bytes; or a str, why it is refused; None: later
         self._news = asyncio.Event()
 
     def on_hello(self, greeting: Hello | Refused) -> None:
@@ -44,11 +48,39 @@ class Ward:
             self.reports[report.key] = report
         self._news.set()
 
+    def on_notes(self, notes: list[Written]) -> None:
+        self.after_exit += bool(self.exits)
+        assert not {note.key for note in notes} & self.reports.keys(), "a note after the report"
+        self.written.extend(notes)
+        self._news.set()
+
+    def on_asks(self, asks: list[Ask]) -> None:
+        self.after_exit += bool(self.exits)
+        self.asks.extend(asks)
+        for ask in asks:
+            said = self.answers(ask)
+            if said is not None:
+                self.child.answer([Answer(ask.number, said) if isinstance(said, bytes) else Answer(ask.number, None, said)])
+        self._news.set()
+
+    def lines(self, key: int) -> list[list[Any]]:
+        """The log of a job as the store would have it."""
+        pieces = {note.name: note.value for note in self.written if note.key == key and note.name.startswith("log/")}
+        return [line for name in sorted(pieces) for line in msgspec.json.decode(pieces[name])]
+
+    def progress(self, key: int) -> list[Any]:
+        return [msgspec.json.decode(note.value) for note in self.written if (note.key, note.name) == (key, "progress")]
+
+    def asked(self, verb: Verb) -> list[Ask]:
+        return [ask for ask in self.asks if ask.verb == verb]
+
     def on_exit(self, returncode: int) -> None:
         self.exits.append(returncode)
         self._news.set()
 
-    def send(self, *calls: tuple[str, dict[str, Any]], start_by: float = math.inf, hash: str | None = None) -> list[int]:
+    def send(
+        self, *calls: tuple[str, dict[str, Any]], start_by: float = math.inf, hash: str | None = None, attempt: int = 1
+    ) -> list[int]:
         """Sends jobs in one batch and answers their keys."""
         hashes = {info.name: info.hash for info in getattr(self.greeting, "types", ())}
         jobs = [
@@ -60,7 +92,7 @@ class Ward:
                 hash=hash or hashes.get(type_, ""),
                 queue="default",
                 payload=msgspec.json.encode(payload),
-                attempt=1,
+                attempt=attempt,
                 tags=("a", "b"),
             )
             for i, (type_, payload) in enumerate(calls)
@@ -102,12 +134,21 @@ class Nest:
         *,
         slots: int = 100,
         max_result: int = 2**20,
-        paths: tuple[str, ...] = (HANDLERS,),
+        paths: tuple[str, ...] = (HANDLERS, TALKERS),
+        grace: float = 5.0,
         greeted: bool = True,
     ) -> Ward:
         ward = Ward()
-        setup = Setup(paths=paths, slots=slots, max_result=max_result)
-        ward.child = await Child.spawn(kind, setup, on_hello=ward.on_hello, on_reports=ward.on_reports, on_exit=ward.on_exit)
+        setup = Setup(paths=paths, slots=slots, max_result=max_result, grace=grace)
+        ward.child = await Child.spawn(
+            kind,
+            setup,
+            on_hello=ward.on_hello,
+            on_reports=ward.on_reports,
+            on_exit=ward.on_exit,
+            on_notes=ward.on_notes,
+            on_asks=ward.on_asks,
+        )
         self._wards.append(ward)
         if greeted:
             await ward.until(lambda: ward.greeting is not None or bool(ward.exits))
@@ -120,6 +161,11 @@ class Nest:
             await ward.exit()
             assert ward.exits == ward.exits[:1], "on_exit was called more than once"
             assert not ward.after_exit, "frames were delivered after on_exit"
+
+
+def _nothing(ask: Ask) -> bytes | str | None:
+    """What a store without tasks, that keeps whatever it is given, answers."""
+    return {Verb.STEPS: b"{}", Verb.STEP: b"null", Verb.SUBMIT: f'"new-{ask.name}"'.encode(), Verb.PARENT: b"null"}[ask.verb]
 
 
 async def appears(file: Path) -> None:

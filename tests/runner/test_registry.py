@@ -185,9 +185,7 @@ def test_annotations_may_point_ahead() -> None:
 
 
 def test_an_unknown_option_names_the_known_ones() -> None:
-    with pytest.raises(
-        BadTaskType, match=r"`thumbnail` has no option `colour`; there are: name, queue, priority, timeout, .*, extra"
-    ):
+    with pytest.raises(BadTaskType, match=r"`thumbnail` has no option `colour`; there are: name, .*, extra"):
         task(colour="red")(thumbnail)  # type: ignore[call-overload]
     with pytest.raises(BadTaskType, match="`bad` has no option `colour`"):
         type("Bad", (Task,), {}, colour="red")
@@ -309,5 +307,7 @@ def test_a_taken_name_is_refused_with_both_files() -> None:
 
 
 def test_the_public_names_are_there() -> None:
-    assert set(dolgo.__all__) == {"Context", "SyncContext", "Task", "__version__", "task"}
+    assert set(dolgo.__all__) == {
+        *("Backoff", "Context", "Fail", "Parent", "Retry", "SyncContext", "Task", "__version__", "task")
+    }
     assert inspect.isfunction(dolgo.task)  # and not the package dolgo/task
