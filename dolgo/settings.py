@@ -50,6 +50,7 @@ class Settings:
     queues: tuple[str, ...] | None = row(None, Names(), "Queues to take tasks from, comma-separated; all if not given.")
     lease: float = row(30.0, Seconds(0.1), "How long a worker holds a task without renewing it.")
     drain_timeout: float = row(25.0, Seconds(0), "How long running tasks may go on after SIGTERM.")
+    grace: float = row(5.0, Seconds(0), "How long a handler that was told to stop may go on before its process is killed.")
     log_format: str = row("text", Choice(("text", "json")), "Form of the log on stderr: text or json.")
     reload: bool = row(False, Flag(), "Take up new and changed task types while running.")
     host: str = row("127.0.0.1", Text("127.0.0.1"), "Address to listen on.", "serve")

@@ -33,6 +33,7 @@ LAYERS = [
     {"dolgo.tasks"},
     {"dolgo.task"},  # the manager and what it is made of
     {"dolgo.task.crew", "dolgo.task.lookahead"},  # parts of the worker
+    {"dolgo.task.wants"},
     {"dolgo.task.worker", "dolgo.task.upkeep", "dolgo.api"},
     {"dolgo.task.health"},
     {"dolgo.cli"},

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Literal
 
 from msgspec import Struct
 
-from dolgo.runner.link import Child, Job, Report
-from dolgo.task.types import Lease
-from dolgo.task.verdict import Ended
+from dolgo.runner.link import Child, Job, Kind, Report
+from dolgo.task.types import ErrorCode, Lease
+from dolgo.task.verdict import UNSTARTED, End, Ended, Loss, TimedOut
 
 STUCK_AFTER = 0.4  # seconds past its time at which an unbegun job is taken back: the child will not begin it any more
+DEAF_AFTER = 0.5  # seconds past the grace at which the child of an attempt that was to stop is killed
 
 
 class Aboard(Struct, gc=False):
@@ -22,16 +24,22 @@ class Aboard(Struct, gc=False):
     lease: Lease
     sent_at: float  # monotonic
     start_by: float  # monotonic
+    over_at: float | None = None  # monotonic: when its time is up; None until it was seen to have begun
+    kill_at: float | None = None  # monotonic: it was asked to stop; if it has not by then, its child is killed
+    timed_out: bool = False  # that is why it was asked
 
 
 class Berth:
     """A place for one child, from before its process runs until it is dead. What runs in it stands in the order sent."""
 
-    def __init__(self, kind: Literal["loop", "single"]) -> None:
+    def __init__(self, kind: Literal["loop", "single"], *, grace: float) -> None:
         self.kind: Literal["loop", "single"] = kind
+        self._grace = grace
         self.child: Child | None = None  # None until its process runs
         self.ready = False  # it has said hello
         self.retired = False  # gets nothing more, ends when what it runs has ended
+        self.spoilt = False  # a handler that was asked to stop runs on in it
+        self.killed = False
         self.aboard: dict[int, Aboard] = {}  # by job key
         self.born = self.idle_since = time.monotonic()
 
@@ -53,13 +61,74 @@ class Berth:
     def ended(self, reports: Iterable[Report]) -> list[Ended]:
         """The leases these reports are of. What was taken back is not here any more, and its report counts for nothing."""
         self.idle_since = time.monotonic()
-        return [(gone.lease, report) for report in reports if (gone := self.aboard.pop(report.key, None)) is not None]
+        ends: list[Ended] = []
+        for report in reports:
+            gone = self.aboard.pop(report.key, None)
+            if gone is None:
+                continue
+            asked = gone.kill_at is not None or report.kind is Kind.ABANDONED
+            ends.append((gone.lease, self._stopped(gone, report) if asked else report))
+        return ends
+
+    def _stopped(self, aboard: Aboard, report: Report) -> End:
+        """How an attempt ended that was asked to stop: as it says, if it came to a result or a reason of its own."""
+        self.spoilt = self.spoilt or report.kind is Kind.ABANDONED
+        if self.kind == "single":  # told only now, because it obeys SIGTERM from then on, and the handler was to clean up
+            self.retire()
+        if report.kind is Kind.ERROR and aboard.timed_out:  # most likely what it made of being stopped
+            return TimedOut() if report.error is None or report.error.code is ErrorCode.HANDLER_ERROR else report
+        return _asked(aboard) if report.kind in (Kind.CANCELLED, Kind.ABANDONED) else report
 
     def cancel(self, tokens: set[str]) -> None:
         """Ask the handlers of these leases to stop."""
-        keys = [key for key, aboard in self.aboard.items() if aboard.lease.token in tokens]
-        if keys and self.child is not None:
-            self.child.cancel(keys)
+        self._stop([key for key, aboard in self.aboard.items() if aboard.lease.token in tokens], time.monotonic())
+
+    def mind(self, now: float) -> float:
+        """Ask what has run for longer than it may to stop. When to look again, if that is known."""
+        begun = self.child.begun if self.child is not None else 0
+        over, next_at = [], math.inf
+        for key, aboard in self.aboard.items():
+            if aboard.lease.timeout is None or aboard.kill_at is not None or key >= begun:
+                continue
+            if aboard.over_at is None:
+                aboard.over_at = now + aboard.lease.timeout
+            if aboard.over_at <= now:
+                aboard.timed_out = True
+                over.append(key)
+            else:
+                next_at = min(next_at, aboard.over_at)
+        self._stop(over, now)
+        return next_at
+
+    def _stop(self, keys: Sequence[int], now: float) -> None:
+        """Once: a handler that was asked before is not given more time."""
+        fresh = [key for key in keys if self.aboard[key].kill_at is None]
+        for key in fresh:
+            self.aboard[key].kill_at = now + self._grace + DEAF_AFTER
+        if fresh and self.child is not None:
+            self.child.cancel(fresh)
+            self.retired = self.retired or self.kind == "single"  # it ends with what it runs
+
+    def deaf(self, now: float) -> list[Lease]:
+        """What was asked to stop and has not, in all the time it had."""
+        if self.child is None or self.killed:
+            return []
+        begun = self.child.begun
+        return [
+            aboard.lease
+            for key, aboard in self.aboard.items()
+            if aboard.kill_at is not None and aboard.kill_at <= now and key < begun
+        ]
+
+    def died(self, how: str) -> list[Ended]:
+        """The child is gone, and nothing is aboard. What had been asked to stop has stopped; what else had begun is lost."""
+        begun = self.child.begun if self.child is not None else 0
+        gone, self.aboard = self.aboard, {}
+        loss = Loss(how, alone=sum(key < begun for key in gone) == 1)
+        return [
+            (aboard.lease, UNSTARTED if key >= begun else loss if aboard.kill_at is None else _asked(aboard))
+            for key, aboard in gone.items()
+        ]
 
     def split(self) -> tuple[list[Lease], list[Lease]]:
         """What has begun, as far as is known, and what has not."""
@@ -89,5 +158,11 @@ class Berth:
 
     def kill(self) -> None:
         """End the process and all it started."""
+        self.killed = True
         if self.child is not None:
             self.child.kill()
+
+
+def _asked(aboard: Aboard) -> End:
+    """The end of an attempt that has stopped because it was asked to."""
+    return TimedOut() if aboard.timed_out else Report(0, Kind.CANCELLED)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from dolgo.runner.link import Child, Hello, Refused, Report, Setup
+from dolgo.runner.link import Ask, Child, Hello, Refused, Report, Setup, Written
 from dolgo.task.berth import Berth
 from dolgo.task.line import Line
+from dolgo.task.questions import Questions
 from dolgo.task.types import Lease
-from dolgo.task.verdict import UNSTARTED, Ended, Loss
+from dolgo.task.verdict import UNSTARTED, Ended
 
 log = logging.getLogger("dolgo.worker")
 
@@ -36,7 +38,9 @@ MOST_SINGLES = 32  # single children at once, whatever the number of slots: each
 
 
 class Crew:
-    """Starts, feeds, watches and ends the children. `ended` is called with every attempt that is over, once each."""
+    """Starts, feeds, watches and ends the children. `ended` is called with every attempt that is over, once each.
+
+    `wrote` is called with what handlers note, in the order they did and before the attempt is over; `ask` with what they ask."""
 
     def __init__(
         self,
@@ -45,11 +49,15 @@ class Crew:
         environ: Mapping[str, str],
         ended: Callable[[list[Ended]], None],
         hello: Callable[[Hello | Refused], None],
+        wrote: Callable[[Lease, Written], None],
+        ask: Callable[[Lease, Ask], Awaitable[bytes]],
     ) -> None:
         self._setup = setup
         self._environ = {**os.environ, **environ}
         self._ended = ended
         self._hello = hello
+        self._wrote = wrote
+        self._ask = ask
         self._loop_berth: Berth | None = None
         self._berths: set[Berth] = set()
         self._line = Line()  # leases without a slot
@@ -78,7 +86,7 @@ class Crew:
         self._feed()
 
     def cancel(self, tokens: set[str]) -> None:
-        """Ask the handlers that run under these leases to stop."""
+        """Ask the handlers that run under these leases to stop. A child in which one of them goes on past its grace is killed."""
         waiting = self._line.take(lambda waiting: waiting.lease.token in tokens)
         waiting += [lease for lease in self._boarding if lease.token in tokens]
         self._boarding = deque(lease for lease in self._boarding if lease.token not in tokens)
@@ -192,7 +200,7 @@ class Crew:
     # -- starting children, and hearing from them
 
     def _spawn(self, kind: Literal["loop", "single"], *, takes_over: bool = False) -> None:
-        berth = Berth(kind)
+        berth = Berth(kind, grace=self._setup.grace)
         self._berths.add(berth)
         if kind == "loop" and not takes_over:
             self._loop_berth = berth
@@ -209,6 +217,8 @@ class Crew:
                 self._setup,
                 on_hello=lambda hello: self._greeted(berth, hello),
                 on_reports=lambda reports: self._reported(berth, reports),
+                on_notes=lambda notes: self._noted(berth, notes),
+                on_asks=Questions(berth, self._ask).asked,
                 on_exit=lambda code: self._gone(berth, _how(code)),
                 environ=self._environ,
             )
@@ -234,8 +244,18 @@ class Crew:
                 old.retire()
             self._loop_berth = berth
 
+    def _noted(self, berth: Berth, notes: Iterable[Written]) -> None:
+        for note in notes:
+            if note.key in berth.aboard:
+                self._wrote(berth.aboard[note.key].lease, note)
+
     def _reported(self, berth: Berth, reports: list[Report]) -> None:
         ends = berth.ended(reports)
+        if berth.spoilt and not berth.retired:
+            log.warning(
+                "A handler in the %s child %s was told to stop and did not; the child is replaced.", berth.kind, berth.pid
+            )
+            self._replace(berth)
         if ends:
             self._ended(ends)
         if self._line or self._boarding:
@@ -245,19 +265,19 @@ class Crew:
         """A child is dead: its attempts are over, and the next one is started."""
         self._berths.discard(berth)
         berth.ready = False
+        begun = len(berth.split()[0])
+        ends = berth.died(how)
         if self._closing:
             return
-        begun, unbegun = berth.split()
         if begun or not berth.retired:
-            log.warning("The %s child %s %s with %d task(s) begun in it.", berth.kind, berth.pid, how, len(begun))
+            log.warning("The %s child %s %s with %d task(s) begun in it.", berth.kind, berth.pid, how, begun)
         if not berth.retired:
             young = time.monotonic() - berth.born < YOUNG and not begun
             self._deaths[berth.kind] = self._deaths[berth.kind] + 1 if young else 0
         if berth is self._loop_berth and not self._draining:
             self._replace_loop(how)
-        if begun or unbegun:
-            ends: list[Ended] = [(lease, Loss(how, alone=len(begun) == 1)) for lease in begun]
-            self._ended(ends + [(lease, UNSTARTED) for lease in unbegun])
+        if ends:
+            self._ended(ends)
         self._feed()
 
     def _replace_loop(self, how: str) -> None:
@@ -268,18 +288,25 @@ class Crew:
     # -- watching
 
     async def _watch(self) -> None:
+        next_at = math.inf
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(max(0.0, min(LOOK, next_at - time.monotonic())))
+            next_at = math.inf
             try:
-                self._look(time.monotonic())
+                next_at = self._look(time.monotonic())
             except Exception:  # the next look may be better, and no look at all is worse
                 log.exception("The children could not be looked after.")
 
-    def _look(self, now: float) -> None:
+    def _look(self, now: float) -> float:
+        """What is due is done. When something else will be, if that is known."""
         late = self._line.take(lambda waiting: waiting.start_by < now) if self._line else []
         self._give_back(late)
         slow = slow_singles = len(self._boarding)
+        next_at = math.inf
         for berth in list(self._berths):
+            next_at = min(next_at, berth.mind(now))
+            if deaf := berth.deaf(now):
+                self._end_by_force(berth, deaf)
             if stuck := berth.take_stuck(now):
                 self._take_back(berth, stuck)
             older = berth.older(now - AHEAD_WITHIN)
@@ -289,15 +316,27 @@ class Crew:
                 berth.retire()
         self.quick_slots = max(0, self._slots - slow)
         self.quick_singles = max(0, self._most_singles - slow_singles)
+        return next_at
 
     def _take_back(self, berth: Berth, leases: list[Lease]) -> None:
         """A handler blocks its child: what has not begun there goes elsewhere, and so does all that comes."""
         log.warning("A handler blocks the %s child %s; %d task(s) are taken back from it.", berth.kind, berth.pid, len(leases))
+        self._replace(berth)
+        self._give_back(leases)
+        self._feed()
+
+    def _end_by_force(self, berth: Berth, deaf: Sequence[Lease]) -> None:
+        """Handlers go on although their time to stop is over: they end with their child, and what else runs in it runs again."""
+        tasks = ", ".join(lease.id for lease in deaf)
+        log.warning("The %s child %s is killed: told to stop, these tasks did not: %s.", berth.kind, berth.pid, tasks)
+        self._replace(berth)
+        berth.kill()
+
+    def _replace(self, berth: Berth) -> None:
+        """Nothing more for this child, and another in its place."""
         berth.retire()
         if berth is self._loop_berth and not self._draining:
             self._spawn("loop")
-        self._give_back(leases)
-        self._feed()
 
     def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -31,13 +31,22 @@ class Held(Struct):
 
 
 class Leases:
-    """What one worker holds. `stop` is called with the tokens under which no handler must run any more."""
+    """What one worker holds. `stop` is called with the tokens under which no handler must run any more, `write` with ends."""
 
-    def __init__(self, manager: Manager, *, worker: str, seconds: float, stop: Callable[[set[str]], None]) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        *,
+        worker: str,
+        seconds: float,
+        stop: Callable[[set[str]], None],
+        write: Callable[[Sequence[Ended]], Awaitable[Sequence[bool]]],
+    ) -> None:
         self._manager = manager
         self._worker = worker
         self._seconds = seconds
         self._stop = stop
+        self._write = write
         self._held: dict[str, Held] = {}  # by task
         self._strays: dict[str, float] = {}  # tokens the store says this worker has; since when that is known (monotonic)
         self._emptied = asyncio.Event()
@@ -90,7 +99,7 @@ class Leases:
         tries = 0
         while True:
             try:
-                return await self._manager.settle(ends)
+                return await self._write(ends)
             except Refused as error:
                 log.log(logging.WARNING if tries else logging.INFO, "%d end(s) wait for the store: %s", len(ends), error)
             except Exception:

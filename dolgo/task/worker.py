@@ -11,21 +11,23 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from os import getpid
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
 from dolgo.errors import Refused
 from dolgo.runner import link
 from dolgo.store.base import Claim, Claimed
-from dolgo.task.crew import AHEAD_WITHIN, START_WITHIN, Crew
+from dolgo.task.crew import Crew
 from dolgo.task.fleet import Fleet, birth, this_host
 from dolgo.task.leases import BACKOFF, MARGIN, Leases
 from dolgo.task.lookahead import LookAhead
 from dolgo.task.manager import Manager
+from dolgo.task.notes import Notes
 from dolgo.task.presence import Presence
 from dolgo.task.types import Lease, WorkerInfo
 from dolgo.task.verdict import UNSTARTED, Ended
+from dolgo.task.wants import Wanted, Wants
 
 log = logging.getLogger("dolgo.worker")
 
@@ -49,14 +51,6 @@ class Options(Struct, frozen=True):
     environ: Mapping[str, str]  # theirs, beside this process's own
 
 
-class Wanted(NamedTuple):
-    """What to claim in one go."""
-
-    claims: list[tuple[Claim, float]]  # and within how many seconds what it brings has to begin
-    whole: bool  # together they would take a task of any type
-    free: bool  # there are slots free for it
-
-
 class Worker:
     """One worker of a process. `start`, and `drain` and `stop` in the end."""
 
@@ -68,7 +62,6 @@ class Worker:
         self._running = 0  # leases held whose attempt is not over
         self._over: list[Ended] = []  # ends of this turn of the loop
         self._ahead = LookAhead()
-        self._avoid: set[tuple[str, str]] = set()
         self._draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._claiming: asyncio.Task[None] | None = None
@@ -81,8 +74,14 @@ class Worker:
         self._seen = 0  # rings of the work bell that the last claims account for
         self._next_at: float | None = None  # when more becomes claimable
         self._wants_room = True  # the claim loop has something to do as soon as an attempt ends
-        self._crew = Crew(setup=options.setup, environ=options.environ, ended=self._ended, hello=self._greeted)
-        self._leases = Leases(manager, worker=id, seconds=options.lease, stop=self._crew.cancel)
+        self._notes = Notes(manager)
+        self._crew = Crew(
+            setup=options.setup, environ=options.environ, ended=self._ended, hello=self._greeted, wrote=self._notes.wrote,
+            ask=manager.ask,
+        )  # fmt: skip
+        self._leases = Leases(manager, worker=id, seconds=options.lease, stop=self._crew.cancel, write=self._write)
+        like = Claim(id, 0, options.lease, frozenset(), options.queues)
+        self._wants = Wants(self._crew, self._ahead, slots=options.slots, like=like)
         self._presence = Presence(manager, fleet, _described(id, options))
 
     # -- life
@@ -94,6 +93,7 @@ class Worker:
         self._keep("heartbeat", self._beat)
         self._keep("doubts", self._doubt)
         self._keep("cancels", self._hear_cancels)
+        self._keep("notes", self._notes.step)
         self._claiming = self._keep("claim", self._turn)
 
     async def drain(self) -> None:
@@ -185,36 +185,12 @@ class Worker:
             self._backlog = True
 
     def _wanted(self) -> Wanted:
-        """What to claim now: for the free slots tasks of any type, and ahead of them those of types measured as short.
-
-        If no slot is free but slots come free all the time, tasks of any type are among those ahead: the short ones must not
-        keep the others out for as long as there are short ones."""
-        crew, every = self._crew, self._presence.types.keys()
-        types = frozenset(every) if crew.ready else crew.blocking & every
-        free = self._options.slots - self._running
-        more = self._more(types, free)
-        first = free if free > 0 else min(crew.quick_slots, more)
-        room = min(first, crew.room if free > 0 else crew.quick_singles) if crew.blocking & types else first
-        if len(self._leases) - self._running > MOST_UNSETTLED:
-            first = room = more = 0
-        within = START_WITHIN if free > 0 else AHEAD_WITHIN
-        short = self._ahead.short(types)
-        asked = [(types, room, within), (types - crew.blocking, first - room, within)]
-        asked.append((short, more if free > 0 else more - first, AHEAD_WITHIN))
-        whole = room > 0 and len(types) == len(every)
-        self._wants_room = not whole
-        return Wanted(
-            [(self._ask(names, limit), within) for names, limit, within in asked if names and limit > 0], whole, free > 0
-        )
-
-    def _more(self, types: frozenset[str], free: int) -> int:
-        """How many short tasks to claim beyond the free slots."""
-        short = self._ahead.short(types)
-        slots = min(self._crew.quick_slots, self._crew.quick_singles) if short & self._crew.blocking else self._crew.quick_slots
-        return self._ahead.more(max(0, -free), slots=slots) if short else 0
-
-    def _ask(self, types: frozenset[str], limit: int) -> Claim:
-        return Claim(self.id, limit, self._options.lease, types, self._options.queues, frozenset(self._avoid))
+        unsettled = len(self._leases) - self._running
+        wanted = self._wants.now(self._presence.types.keys(), running=self._running)
+        if unsettled > MOST_UNSETTLED:
+            wanted = Wanted([], whole=False, free=wanted.free)
+        self._wants_room = not wanted.whole
+        return wanted
 
     async def _claim(self, wanted: Wanted, *, seen: int | None = None, wait: float = 0.0) -> None:
         """Make these claims in one commit and hand on what they bring; with `seen`, once there may be something to claim."""
@@ -295,7 +271,7 @@ class Worker:
                 self._ahead.measured(lease.type, end.seconds, alone=lease.type in blocking)
                 if end.kind is link.Kind.MISMATCH:
                     log.warning("This worker's code cannot run %s as it was submitted; it leaves those to others.", lease.type)
-                    self._avoid.add((lease.type, lease.hash))
+                    self._wants.avoid.add((lease.type, lease.hash))
         if self._wants_room:
             self._manager.work.ring()
         if not self._over:
@@ -312,6 +288,13 @@ class Worker:
         await self._leases.settle(ends)
         if many:
             self._manager.work.ring()
+
+    async def _write(self, ends: Sequence[Ended]) -> Sequence[bool]:
+        """The last notes of these attempts and then their ends. One does not wait for the other: the store keeps the order."""
+        if notes := self._notes.take(lease.token for lease, _ in ends):
+            self._run(self._notes.send(notes), "last notes")
+            return await asyncio.create_task(self._manager.settle(ends))  # a task of its own begins after the one before it
+        return await self._manager.settle(ends)
 
     # -- what is done now and then
 
@@ -349,7 +332,7 @@ class Worker:
             self._presence.give_up(hello.reason)
             return
         self._presence.learn(hello)
-        self._avoid.clear()  # other code may be able to run what the one before could not
+        self._wants.avoid.clear()  # other code may be able to run what the one before could not
         self._look_anew()
         self._run(self._presence.announce(), "announcement")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from dolgo.store.base import Store
 from dolgo.store.memory import MemoryStore
 from tests.store.clock import Clock
 from tests.store.kinds import KINDS, a_folder
+from tests.task.yard import Yard
 
 
 @pytest.fixture
@@ -36,3 +39,23 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[S
         await made.open()
         yield made
         await made.close()
+
+
+@pytest.fixture
+async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+    """Workers where it does not matter which store they have."""
+    made = Yard(MemoryStore(), tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture(params=sorted(KINDS))
+async def any_yard(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Yard]:
+    """Workers before each store."""
+    with a_folder() as folder:
+        store = KINDS[request.param](folder, time.time)
+        await store.open()
+        made = Yard(store, tmp_path)
+        yield made
+        await made.close()
+        await store.close()

@@ -38,7 +38,7 @@ class Hand:
 
     async def ready(self) -> Hand:
         manager = await a_manager(self.store.store, self.clock, ECHO)
-        self.leases = Leases(manager, worker="w1", seconds=SECONDS, stop=self.stopped.update)
+        self.leases = Leases(manager, worker="w1", seconds=SECONDS, stop=self.stopped.update, write=manager.settle)
         return self
 
     def monotonic(self) -> float:

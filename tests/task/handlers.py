@@ -1,0 +1,142 @@
+"""Task types for the workers in these tests."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+from dolgo import Context, SyncContext, task
+
+
+@task
+async def quick(value: int = 0) -> int:
+    return value
+
+
+@task
+def quick_def(value: int = 0) -> int:
+    return value
+
+
+@task
+async def nap(seconds: float, mark: str = "") -> str:
+    """Marks that it has begun, and that it was told to stop."""
+    _mark(mark)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        _mark(mark and mark + ".cancelled")
+        raise
+    return "rested"
+
+
+@task
+def sleep(seconds: float, mark: str = "") -> str:
+    _mark(mark)
+    time.sleep(seconds)
+    return "rested"
+
+
+@task
+async def block(seconds: float, mark: str = "") -> str:
+    """Blocks the loop for all others."""
+    _mark(mark)
+    time.sleep(seconds)
+    return "rested"
+
+
+@task
+async def wait_for(file: str, mark: str = "") -> str:
+    """Runs until a file is there."""
+    _mark(mark)
+    while not Path(file).exists():
+        await asyncio.sleep(0.005)
+    return "seen"
+
+
+@task
+def wait_for_def(file: str, mark: str = "") -> str:
+    _mark(mark)
+    while not Path(file).exists():
+        time.sleep(0.005)
+    return "seen"
+
+
+@task
+async def die(how: str, mark: str = "") -> None:
+    _mark(mark)
+    _die(how)
+
+
+@task
+def die_def(how: str, mark: str = "") -> None:
+    _mark(mark)
+    _die(how)
+
+
+@task
+async def die_once(mark: str, ctx: Context) -> int:
+    """Takes its child with it in its first attempt."""
+    if ctx.attempt == 1:
+        _mark(mark)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ctx.attempt
+
+
+@task
+async def stay(seconds: float, log: str) -> None:
+    """Writes down when it ran."""
+    begun = time.monotonic()
+    await asyncio.sleep(seconds)
+    _note(log, begun)
+
+
+@task
+def stay_def(seconds: float, log: str) -> None:
+    begun = time.monotonic()
+    time.sleep(seconds)
+    _note(log, begun)
+
+
+@task
+async def sometimes_slow(slow: bool, file: str) -> None:
+    """Over at once, or only when a file is there."""
+    while slow and not Path(file).exists():
+        await asyncio.sleep(0.005)
+
+
+@task
+async def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+@task
+def seen_def(ctx: SyncContext) -> int:
+    return ctx.attempt
+
+
+def _die(how: str) -> None:
+    match how:
+        case "exit":
+            os._exit(7)
+        case "segfault":
+            ctypes.string_at(0)
+        case "SIGKILL":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _mark(mark: str) -> None:
+    if mark:
+        with open(mark, "a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def _note(log: str, begun: float) -> None:
+    line = f"{begun} {time.monotonic()}\n".encode()
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
