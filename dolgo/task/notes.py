@@ -111,6 +111,6 @@ def _checked(lease: Lease, written: Written) -> Note | None:
         if name.startswith(f"log/{lease.attempt:08}/"):
             _lines.decode(value)
             return Note(lease.id, lease.token, name, value, EventKind.LOG)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
     return None
