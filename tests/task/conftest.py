@@ -11,6 +11,7 @@ import pytest
 
 from dolgo.store.base import Store
 from dolgo.store.memory import MemoryStore
+from dolgo.task import verdict as verdict_room
 from tests.store.clock import Clock
 from tests.store.kinds import KINDS, a_folder
 from tests.task.yard import Yard
@@ -42,7 +43,13 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[S
 
 
 @pytest.fixture
-async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was lost runs again at once."""
+    monkeypatch.setattr(verdict_room, "after_loss", lambda losses: 0.0)
+
+
+@pytest.fixture
+async def yard(tmp_path: Path, impatient: None) -> AsyncIterator[Yard]:
     """Workers where it does not matter which store they have."""
     made = Yard(MemoryStore(), tmp_path)
     yield made
@@ -50,7 +57,7 @@ async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
 
 
 @pytest.fixture(params=sorted(KINDS))
-async def any_yard(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Yard]:
+async def any_yard(request: pytest.FixtureRequest, tmp_path: Path, impatient: None) -> AsyncIterator[Yard]:
     """Workers before each store."""
     with a_folder() as folder:
         store = KINDS[request.param](folder, time.time)

@@ -42,10 +42,11 @@ def sleep(seconds: float, mark: str = "") -> str:
 
 
 @task
-async def block(seconds: float, mark: str = "") -> str:
-    """Blocks the loop for all others."""
+async def block(file: str = "", mark: str = "") -> str:
+    """Blocks the loop for all others until a file is there."""
     _mark(mark)
-    time.sleep(seconds)
+    while not file or not Path(file).exists():
+        time.sleep(0.005)
     return "rested"
 
 

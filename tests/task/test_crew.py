@@ -14,7 +14,7 @@ from dolgo.task import crew as crew_room
 from dolgo.task.manager import Submission
 from dolgo.task.types import ErrorCode, Outcome, Status, Task
 from dolgo.task.worker import Worker
-from tests.task.yard import HANDLERS, Yard, history, kill, pids, until
+from tests.task.yard import HANDLERS, Yard, gone, history, kill, pids, until
 
 pytestmark = pytest.mark.anyio
 
@@ -152,40 +152,39 @@ async def test_a_worker_that_is_killed_has_its_tasks_taken_up_by_another(any_yar
 
 async def test_a_blocked_loop_keeps_nobody_waiting_for_long_and_still_ends_its_own(any_yard: Yard) -> None:
     await any_yard.start(slots=4)
-    mark = any_yard.mark()
-    blocking = await any_yard.one("block", seconds=3.0, mark=mark)
+    file, mark = any_yard.mark(), any_yard.mark()
+    blocking = await any_yard.one("block", file=file, mark=mark)
     (blocked,) = await any_yard.begun(mark)
-    begun = time.monotonic()
-    others = await any_yard.submit("quick", 10)
-    tasks = await any_yard.ends(others)
-    assert time.monotonic() - begun < 2.8
+    tasks = await any_yard.ends(await any_yard.submit("quick", 10))
     assert {(task.status, task.attempt, task.losses, task.history) for task in tasks} == {(Status.DONE, 1, 0, ())}
+    assert (await any_yard.task(blocking)).status is Status.IN_PROGRESS
+    Path(file).touch()
     task = await any_yard.end(blocking)
     assert (task.status, task.attempt, task.result) == (Status.DONE, 1, b'"rested"')
-    await until(lambda: not Path(f"/proc/{blocked}").exists())
+    await until(lambda: gone(blocked))
 
 
 async def test_every_loop_can_be_blocked_and_the_slots_hold(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew_room, "START_WITHIN", 0.2)
     worker = await yard.start(slots=3)
-    marks = [yard.mark() for _ in range(3)]
-    ids = []
+    file, marks, ids = yard.mark(), [yard.mark() for _ in range(3)], []
     for mark in marks:
-        ids += await yard.submit("block", seconds=4.0, mark=mark)
+        ids += await yard.submit("block", file=file, mark=mark)
         await yard.begun(mark)
     waiting = await yard.one("quick")
     assert worker._running == 3
     assert len({pid for mark in marks for pid in pids(mark)}) == 3
+    Path(file).touch()
     assert {task.status for task in await yard.ends([*ids, waiting])} == {Status.DONE}
 
 
 async def test_a_blocked_child_is_killed_when_the_time_to_drain_is_over(yard: Yard) -> None:
     worker = await yard.start(drain_timeout=0.1)
     mark = yard.mark()
-    id = await yard.one("block", seconds=60, mark=mark)
+    id = await yard.one("block", mark=mark)
     (pid,) = await yard.begun(mark)
     await worker.drain()
-    assert not Path(f"/proc/{pid}").exists()
+    assert gone(pid)
     assert (await yard.task(id)).status is Status.QUEUED
 
 
@@ -215,6 +214,7 @@ async def test_single_children_that_cannot_be_started_are_not_tried_without_a_pa
 
 
 async def test_a_fault_in_starting_a_child_does_not_leave_the_worker_idle(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_room, "RESTART", (0.0, 0.01))
     worker = await yard.start()
     spawn, faults = Child.spawn, iter(range(2))
 
@@ -257,7 +257,7 @@ async def test_a_child_that_dies_young_again_and_again_is_restarted_ever_later(
     assert berth is not None
     assert berth.child is not None
     kill(berth.child.pid)
-    await until(lambda: worker._crew._deaths["loop"] >= 3)
+    await until(lambda: worker._crew._deaths["loop"] >= 2)
     assert not worker._crew.ready
     poison.write_text("")
     worker.reload()  # somebody has mended it: no pause any more
@@ -288,7 +288,11 @@ async def test_there_are_no_more_single_children_than_may_be(yard: Yard, monkeyp
     blocking = await yard.submit("wait_for_def", 6, file=file, mark=mark)
     await yard.begun(mark, 2)
     assert {task.status for task in await yard.ends(await yard.submit("quick", 50))} == {Status.DONE}
-    assert sorted(await yard.statuses(blocking)) == ["in_progress"] * 2 + ["queued"] * 4
+
+    async def two_of_them_run() -> bool:  # what was claimed ahead with the short ones is given back
+        return sorted(await yard.statuses(blocking)) == ["in_progress"] * 2 + ["queued"] * 4
+
+    await until(two_of_them_run)
     assert len(worker._crew._berths) == 3
     Path(file).touch()
     assert {task.status for task in await yard.ends(blocking)} == {Status.DONE}

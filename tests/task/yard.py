@@ -44,10 +44,16 @@ class Yard:
         return Manager(store, rules=Rules(), types=Announced(store), notify=self.notify, clock=time.time)
 
     def worker(
-        self, *, slots: int = 5, lease: float = 30.0, drain_timeout: float = 5.0, paths: tuple[str, ...] = (HANDLERS,)
+        self,
+        *,
+        slots: int = 5,
+        lease: float = 30.0,
+        drain_timeout: float = 5.0,
+        grace: float = 5.0,
+        paths: tuple[str, ...] = (HANDLERS,),
     ) -> Worker:
         """A worker that is not started yet."""
-        setup = Setup(paths, slots, 1 << 20)
+        setup = Setup(paths, slots, 1 << 20, grace=grace)
         options = Options("test", slots, lease, drain_timeout, None, setup, {})
         made = Worker(self.manager, Fleet(self.store.store), id=f"worker-{len(self.workers) + 1}", options=options)
         self.workers.append(made)
@@ -135,6 +141,11 @@ async def until(true: Callable[[], bool] | Callable[[], Awaitable[bool]], within
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+def gone(pid: int) -> bool:
+    """The process has ended and was waited for."""
+    return not Path(f"/proc/{pid}").exists()
 
 
 def history(task: Task) -> list[tuple[int, Outcome | None]]:
