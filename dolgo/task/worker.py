@@ -63,6 +63,7 @@ class Worker:
         self._over: list[Ended] = []  # ends of this turn of the loop
         self._ahead = LookAhead()
         self._draining = False
+        self._stopping = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._claiming: asyncio.Task[None] | None = None
         self._asked: list[asyncio.Task[Claimed]] = []  # claims under way
@@ -114,6 +115,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End the children and say goodbye; what still runs is killed and was given back by `drain`."""
+        self._stopping = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -342,7 +344,8 @@ class Worker:
         """Take this step again and again, whatever becomes of one of them. Claiming ends when the worker drains."""
 
         async def steps() -> None:
-            while not (self._draining and name == "claim"):
+            # Asked each time, because `asyncio.wait_for` loses a cancel that comes together with what it waits for.
+            while not (self._stopping or (self._draining and name == "claim")):
                 try:
                     await step()
                 except Exception:

@@ -25,18 +25,18 @@ def quick_def(value: int = 0) -> int:
 @task
 async def nap(seconds: float, mark: str = "") -> str:
     """Marks that it has begun, and that it was told to stop."""
-    _mark(mark)
+    mark_begun(mark)
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
-        _mark(mark and mark + ".cancelled")
+        mark_begun(mark and mark + ".cancelled")
         raise
     return "rested"
 
 
 @task
 def sleep(seconds: float, mark: str = "") -> str:
-    _mark(mark)
+    mark_begun(mark)
     time.sleep(seconds)
     return "rested"
 
@@ -44,7 +44,7 @@ def sleep(seconds: float, mark: str = "") -> str:
 @task
 async def block(file: str = "", mark: str = "") -> str:
     """Blocks the loop for all others until a file is there."""
-    _mark(mark)
+    mark_begun(mark)
     while not file or not Path(file).exists():
         time.sleep(0.005)
     return "rested"
@@ -53,7 +53,7 @@ async def block(file: str = "", mark: str = "") -> str:
 @task
 async def wait_for(file: str, mark: str = "") -> str:
     """Runs until a file is there."""
-    _mark(mark)
+    mark_begun(mark)
     while not Path(file).exists():
         await asyncio.sleep(0.005)
     return "seen"
@@ -61,7 +61,7 @@ async def wait_for(file: str, mark: str = "") -> str:
 
 @task
 def wait_for_def(file: str, mark: str = "") -> str:
-    _mark(mark)
+    mark_begun(mark)
     while not Path(file).exists():
         time.sleep(0.005)
     return "seen"
@@ -69,13 +69,13 @@ def wait_for_def(file: str, mark: str = "") -> str:
 
 @task
 async def die(how: str, mark: str = "") -> None:
-    _mark(mark)
+    mark_begun(mark)
     _die(how)
 
 
 @task
 def die_def(how: str, mark: str = "") -> None:
-    _mark(mark)
+    mark_begun(mark)
     _die(how)
 
 
@@ -83,7 +83,7 @@ def die_def(how: str, mark: str = "") -> None:
 async def die_once(mark: str, ctx: Context) -> int:
     """Takes its child with it in its first attempt."""
     if ctx.attempt == 1:
-        _mark(mark)
+        mark_begun(mark)
         os.kill(os.getpid(), signal.SIGKILL)
     return ctx.attempt
 
@@ -130,10 +130,11 @@ def _die(how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _mark(mark: str) -> None:
+def mark_begun(mark: str, pid: int | None = None) -> None:
+    """A line in a file: this process, or another, is at work."""
     if mark:
         with open(mark, "a") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write(f"{pid or os.getpid()}\n")
 
 
 def _note(log: str, begun: float) -> None:

@@ -103,7 +103,7 @@ async def test_what_had_not_begun_in_a_child_that_dies_is_not_suspected(yard: Ya
     await yard.ends(await yard.submit("quick", 200))
     mark = yard.mark()
     submissions = [Submission("die_once", b'{"mark":"%s"}' % mark.encode(), priority=9)] + [Submission("quick")] * 300
-    ids = [id for id, _ in (await yard.manager.submit(submissions, batch=True)).tasks]
+    ids = await yard.send(*submissions)
     tasks = await yard.ends(ids)
     assert {task.status for task in tasks} == {Status.DONE}
     assert tasks[0].attempt == 2

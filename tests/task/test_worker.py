@@ -47,7 +47,7 @@ async def test_many_tasks_of_many_types_all_end_each_as_its_own(any_yard: Yard) 
     submissions = [
         Submission(("quick", "quick_def", "seen_def")[n % 3], b'{"value":%d}' % n if n % 3 < 2 else b"{}") for n in range(300)
     ]
-    ids = [id for id, _ in (await any_yard.manager.submit(submissions, batch=True)).tasks]
+    ids = await any_yard.send(*submissions)
     tasks = await any_yard.ends(ids)
     assert {task.status for task in tasks} == {Status.DONE}
     assert [task.result for task in tasks] == [b"%d" % n if n % 3 < 2 else b"1" for n in range(300)]
@@ -94,7 +94,7 @@ async def test_slots_are_never_exceeded_and_always_used(yard: Yard) -> None:
     for n in range(400):
         type = "stay_def" if n % 5 == 0 else "stay"
         submissions.append(Submission(type, b'{"seconds":0.002,"log":"%s"}' % log.encode()))
-    ids = [id for id, _ in (await yard.manager.submit(submissions, batch=True)).tasks]
+    ids = await yard.send(*submissions)
     ids += await yard.submit("stay", 8, seconds=0.2, log=log) + await yard.submit("stay_def", 8, seconds=0.2, log=log)
     ids += await yard.submit("stay", 200, seconds=0.001, log=log)
     assert {task.status for task in await yard.ends(ids)} == {Status.DONE}

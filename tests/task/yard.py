@@ -77,8 +77,11 @@ class Yard:
 
     async def submit(self, type: str, times: int = 1, **payload: Any) -> list[str]:
         """Ids of so many tasks, stored in one commit."""
-        submission = Submission(type, msgspec.json.encode(payload))
-        return [id for id, _ in (await self.manager.submit([submission] * times, batch=True)).tasks]
+        return await self.send(*[Submission(type, msgspec.json.encode(payload))] * times)
+
+    async def send(self, *submissions: Submission) -> list[str]:
+        """Ids of these tasks, stored in one commit."""
+        return [id for id, _ in (await self.manager.submit(submissions, batch=True)).tasks]
 
     async def one(self, type: str, **payload: Any) -> str:
         return (await self.submit(type, **payload))[0]

@@ -1,0 +1,128 @@
+"""Fourteen ways a handler can end, in each isolation: what becomes of the task, of its process, and of those after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dolgo.task.manager import Submission
+from dolgo.task.types import ErrorCode, Outcome, Status, Task
+from dolgo.task.worker import Worker
+from tests.task.yard import HANDLERS, Yard, gone, history, pids, until
+
+pytestmark = pytest.mark.anyio
+
+WAYS = str(Path(__file__).with_name("ways.py"))
+ISOLATIONS = ["in_loop", "in_single", "in_thread", "in_process"]
+GRACE = 0.3  # seconds
+TIMEOUT = 0.4  # seconds, of what would not end
+
+# How it ends, and then: status, code of the error, outcomes of the attempts before the last one. Every task may be tried once more
+# after a failure, so what is tried once shows that another try was not given.
+ENDS = {
+    "return": (Status.DONE, None, []),
+    "raise": (Status.FAILED, ErrorCode.HANDLER_ERROR, [Outcome.FAILED]),
+    "Fail": (Status.FAILED, ErrorCode.HANDLER_ERROR, []),
+    "Retry": (Status.DONE, None, [Outcome.RETRY]),
+    "SystemExit": (Status.FAILED, ErrorCode.HANDLER_ERROR, [Outcome.FAILED]),
+    "KeyboardInterrupt": (Status.FAILED, ErrorCode.HANDLER_ERROR, [Outcome.FAILED]),
+    "CancelledError": (Status.FAILED, ErrorCode.HANDLER_ERROR, [Outcome.FAILED]),
+    "memory": (Status.FAILED, ErrorCode.HANDLER_ERROR, [Outcome.FAILED]),
+    "unserialisable": (Status.FAILED, ErrorCode.UNSERIALISABLE_RESULT, []),
+}
+DEATHS = {
+    "os._exit": "exited with code 7",
+    "segfault": "was killed by SIGSEGV",
+    "kill": "was killed by SIGKILL",
+}
+NO_ENDS = ["blocked", "endless"]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another attempt follows at once."""
+    monkeypatch.setattr("dolgo.task.manager.pause", lambda backoff, tries, random: 0.0)
+
+
+async def started(yard: Yard, **options: float) -> Worker:
+    return await yard.start(slots=2, grace=GRACE, paths=(HANDLERS, WAYS), **options)
+
+
+async def ended(yard: Yard, type: str, how: str, *, timeout: float | None = None, retries: int = 1) -> tuple[Task, list[int]]:
+    """The task when it has ended, and the processes it ran in."""
+    mark = yard.mark()
+    payload = msgspec.json.encode({"how": how, "mark": mark})
+    (id,) = await yard.send(Submission(type, payload, timeout=timeout, retries=retries))
+    return await yard.end(id), pids(mark)
+
+
+async def all_is_well(yard: Yard, worker: Worker, type: str) -> None:
+    """Nothing is held, every slot is free, and the next task runs."""
+    crew = worker._crew
+    await until(lambda: (worker._running, len(worker._leases), crew._slots_held(), len(crew._line)) == (0, 0, 0, 0))
+    assert (await yard.end(await yard.one(type.replace("in_", "next_in_")))).status is Status.DONE
+
+
+def code(task: Task) -> ErrorCode | None:
+    return task.error.code if task.error else None
+
+
+@pytest.mark.parametrize("type", ISOLATIONS)
+async def test_what_ends_by_itself_harms_nobody(yard: Yard, hasty: None, type: str) -> None:
+    worker = await started(yard)
+    processes = set()
+    for how, (status, error, before) in ENDS.items():
+        task, ran_in = await ended(yard, type, how)
+        assert (task.status, code(task), [outcome for _, outcome in history(task)]) == (status, error, before), how
+        assert (task.attempt, len(ran_in), task.losses) == (len(before) + 1, len(before) + 1, 0), how
+        assert (task.result is not None) == (status is Status.DONE), how
+        processes.update(ran_in)
+    assert len(processes) == 1, "a child has died of a handler that only ended"
+    await all_is_well(yard, worker, type)
+
+
+@pytest.mark.parametrize("type", ISOLATIONS)
+@pytest.mark.parametrize("how", DEATHS)
+async def test_what_takes_its_child_with_it_three_times_is_lost(yard: Yard, type: str, how: str) -> None:
+    worker = await started(yard)
+    task, ran_in = await ended(yard, type, how)
+    assert (task.status, code(task), task.attempt, task.failures, task.losses) == (
+        Status.FAILED, ErrorCode.WORKER_LOST, 3, 0, 3,
+    )  # fmt: skip
+    assert [outcome for _, outcome in history(task)] == [Outcome.LOST] * 2
+    assert task.error is not None
+    assert DEATHS[how] in task.error.message
+    assert len(set(ran_in)) == 3
+    assert all(map(gone, ran_in))
+    await all_is_well(yard, worker, type)
+
+
+@pytest.mark.parametrize("type", ISOLATIONS)
+@pytest.mark.parametrize("how", NO_ENDS)
+async def test_what_does_not_end_is_stopped_when_its_time_is_over(yard: Yard, hasty: None, type: str, how: str) -> None:
+    worker = await started(yard)
+    task, ran_in = await ended(yard, type, how, timeout=TIMEOUT)
+    assert (task.status, code(task), task.attempt, task.failures, task.losses) == (
+        Status.FAILED, ErrorCode.TIMEOUT, 2, 2, 0,
+    )  # fmt: skip
+    assert [outcome for _, outcome in history(task)] == [Outcome.TIMEOUT]
+    assert len(set(ran_in)) == 2
+    await until(lambda: all(map(gone, ran_in)))
+    await all_is_well(yard, worker, type)
+    assert worker._crew._deaths["loop"] == 0
+
+
+@pytest.mark.parametrize("type", ISOLATIONS)
+@pytest.mark.parametrize("how", NO_ENDS)
+async def test_what_does_not_end_is_stopped_when_it_is_cancelled(yard: Yard, type: str, how: str) -> None:
+    worker = await started(yard)
+    mark = yard.mark()
+    id = await yard.one(type, how=how, mark=mark)
+    ran_in = await yard.begun(mark)
+    await yard.manager.cancel(id)
+    task = await yard.end(id)
+    assert (task.status, code(task), task.attempt, task.history) == (Status.CANCELLED, ErrorCode.CANCELLED, 1, ())
+    await until(lambda: all(map(gone, ran_in)))
+    await all_is_well(yard, worker, type)
