@@ -11,6 +11,7 @@ import pytest
 
 from dolgo.store.base import Store
 from dolgo.store.memory import MemoryStore
+from dolgo.task import manager as manager_room
 from dolgo.task import verdict as verdict_room
 from tests.store.clock import Clock
 from tests.store.kinds import KINDS, a_folder
@@ -44,8 +45,9 @@ async def store(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[S
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was lost runs again at once."""
+    """What failed or was lost runs again at once."""
     monkeypatch.setattr(verdict_room, "after_loss", lambda losses: 0.0)
+    monkeypatch.setattr(manager_room, "pause", lambda backoff, tries, random: 0.0)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -48,6 +49,36 @@ async def block(file: str = "", mark: str = "") -> str:
     while not file or not Path(file).exists():
         time.sleep(0.005)
     return "rested"
+
+
+@task
+async def hold_out(mark: str = "") -> str:
+    """Does not stop when it is told to."""
+    mark_begun(mark)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.005)
+
+
+@task
+async def finish_quickly(mark: str = "") -> str:
+    """Comes to a result when it is told to stop."""
+    mark_begun(mark)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        return "in time"
+    return "late"
+
+
+@task
+async def stumble(mark: str = "") -> None:
+    """Makes an error of being told to stop."""
+    mark_begun(mark)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise RuntimeError("while it cleaned up")
 
 
 @task

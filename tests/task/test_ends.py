@@ -19,8 +19,8 @@ ISOLATIONS = ["in_loop", "in_single", "in_thread", "in_process"]
 GRACE = 0.3  # seconds
 TIMEOUT = 0.4  # seconds, of what would not end
 
-# How it ends, and then: status, code of the error, outcomes of the attempts before the last one. Every task may be tried once more
-# after a failure, so what is tried once shows that another try was not given.
+# By how it ends: status, code of the error, outcomes of the attempts before the last one. Each may be tried again after a failure,
+# so what is tried once shows that another try was not given.
 ENDS = {
     "return": (Status.DONE, None, []),
     "raise": (Status.FAILED, ErrorCode.HANDLER_ERROR, [Outcome.FAILED]),
@@ -38,12 +38,6 @@ DEATHS = {
     "kill": "was killed by SIGKILL",
 }
 NO_ENDS = ["blocked", "endless"]
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another attempt follows at once."""
-    monkeypatch.setattr("dolgo.task.manager.pause", lambda backoff, tries, random: 0.0)
 
 
 async def started(yard: Yard, **options: float) -> Worker:
@@ -70,7 +64,7 @@ def code(task: Task) -> ErrorCode | None:
 
 
 @pytest.mark.parametrize("type", ISOLATIONS)
-async def test_what_ends_by_itself_harms_nobody(yard: Yard, hasty: None, type: str) -> None:
+async def test_what_ends_by_itself_harms_nobody(yard: Yard, type: str) -> None:
     worker = await started(yard)
     processes = set()
     for how, (status, error, before) in ENDS.items():
@@ -101,7 +95,7 @@ async def test_what_takes_its_child_with_it_three_times_is_lost(yard: Yard, type
 
 @pytest.mark.parametrize("type", ISOLATIONS)
 @pytest.mark.parametrize("how", NO_ENDS)
-async def test_what_does_not_end_is_stopped_when_its_time_is_over(yard: Yard, hasty: None, type: str, how: str) -> None:
+async def test_what_does_not_end_is_stopped_when_its_time_is_over(yard: Yard, type: str, how: str) -> None:
     worker = await started(yard)
     task, ran_in = await ended(yard, type, how, timeout=TIMEOUT)
     assert (task.status, code(task), task.attempt, task.failures, task.losses) == (
