@@ -81,7 +81,7 @@ class MethodNotAllowed(Refused):
 
 
 class Conflict(Refused):
-    """The task's status does not allow this."""
+    """How things stand does not allow this."""
 
     status, slug = 409, "conflict"
 

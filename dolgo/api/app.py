@@ -7,24 +7,31 @@ from typing import Any
 import msgspec
 
 from dolgo.api import health as probes
-from dolgo.api import listing, pages, resources, submit, tasks
+from dolgo.api import bulk, listing, logs, pages, queues, resources, schedules, submit, tasks
 from dolgo.api.call import Answer
 from dolgo.api.dispatch import App
 from dolgo.api.docs import page
 from dolgo.api.parts import Api, Health, Limits
-from dolgo.api.query import LIST, VIEW, WAIT
+from dolgo.api.query import BULK, LINES, LIST, VIEW, WAIT
 from dolgo.api.route import Header, Reply, Route
 from dolgo.api.schema import (
     Accepted,
     AcceptedBatch,
     Batch,
+    Changed,
     Empty,
     FullTask,
     Healthy,
+    Lines,
+    NewLimits,
+    NewPause,
+    NewSchedule,
     NewTask,
     Queues,
+    Schedules,
     ShortTask,
     ShownQueue,
+    ShownSchedule,
     ShownType,
     TaskPage,
     Types,
@@ -34,6 +41,7 @@ from dolgo.api.spec import spec
 from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, QueueFull, UnknownType
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
+from dolgo.task.schedules import Schedules as Plans
 
 __all__ = ["ROUTES", "Health", "Limits", "create"]
 
@@ -47,6 +55,7 @@ UNLESS = Header("If-None-Match", _TEXT, "An ETag: answer only if the task is sho
 LOCATION = Header("Location", _TEXT, "Where the task is.")
 APPLIED = Header("Preference-Applied", _TEXT, "`wait=SECONDS`, if `Prefer` asked for it.")
 REPLAYED = Header("Idempotency-Replayed", {"const": "true"}, "These are the tasks that were submitted under this key before.")
+EXISTING = Header("Dolgo-Existing", {"const": "true"}, "A task of this `unique_key` has not ended: this is it, and nothing is new.")
 ETAG = Header("ETag", _TEXT, "The same for the same body.")
 AGAIN = Header("Retry-After", _NUMBER, "Seconds until it is worth asking again; only while the task has not ended.")
 LINK = Header("Link", _TEXT, "The next page, with `rel=next`.")
@@ -58,15 +67,23 @@ ROUTES = (
     Route(
         "POST", "/tasks", submit.submit,
         {
-            202: Reply("Stored.", Accepted, (LOCATION, APPLIED, REPLAYED)),
-            200: Reply("Stored, and ended within the time to wait.", ShortTask, (LOCATION, APPLIED, REPLAYED)),
+            202: Reply("Stored.", Accepted, (LOCATION, APPLIED, REPLAYED, EXISTING)),
+            200: Reply("Stored, and ended within the time to wait.", ShortTask, (LOCATION, APPLIED, REPLAYED, EXISTING)),
         },
         query=(WAIT,), headers=(PREFER, ONCE), takes=NewTask, refuses=SUBMIT,
     ),
     Route(
         "POST", "/tasks/batch", submit.submit_batch,
-        {202: Reply("All of them are stored.", AcceptedBatch, (REPLAYED,))},
+        {202: Reply("All of them are stored.", AcceptedBatch, (REPLAYED, EXISTING))},
         headers=(ONCE,), takes=Batch, refuses=SUBMIT,
+    ),
+    Route(
+        "POST", "/tasks/cancel", bulk.cancel_tasks, {200: Reply("What was done.", Changed)},
+        query=BULK, takes=Empty, refuses=(QueueFull,),
+    ),
+    Route(
+        "POST", "/tasks/retry", bulk.retry_tasks, {200: Reply("What was done.", Changed)},
+        query=BULK, takes=Empty, refuses=(QueueFull,),
     ),
     Route("GET", "/tasks", listing.list_tasks, {200: Reply("A page.", TaskPage, (LINK,))}, query=LIST),
     Route(
@@ -77,6 +94,7 @@ ROUTES = (
         },
         query=(WAIT, VIEW), headers=(PREFER, UNLESS),
     ),
+    Route("GET", "/tasks/{id}/logs", logs.get_logs, {200: Reply("A part.", Lines)}, query=LINES),
     Route("DELETE", "/tasks/{id}", tasks.delete_task, {204: Reply("It is gone.")}, refuses=CHANGE),
     Route(
         "POST", "/tasks/{id}/cancel", tasks.cancel_task,
@@ -93,8 +111,33 @@ ROUTES = (
     ),
     Route("GET", "/types", resources.list_types, {200: Reply("Every type.", Types)}),
     Route("GET", "/types/{type}", resources.get_type, {200: Reply("The type.", ShownType)}),
-    Route("GET", "/queues", resources.list_queues, {200: Reply("Every queue.", Queues)}),
-    Route("GET", "/queues/{queue}", resources.get_queue, {200: Reply("The queue.", ShownQueue)}),
+    Route("GET", "/queues", queues.list_queues, {200: Reply("Every queue.", Queues)}),
+    Route("GET", "/queues/{queue}", queues.get_queue, {200: Reply("The queue.", ShownQueue)}),
+    Route(
+        "PATCH", "/queues/{queue}", queues.limit_queue, {200: Reply("The queue as it is now.", ShownQueue)},
+        takes=NewLimits, refuses=(QueueFull,),
+    ),
+    Route(
+        "PUT", "/queues/{queue}/pause", queues.pause_queue, {200: Reply("The queue as it is now.", ShownQueue)},
+        takes=NewPause, refuses=(QueueFull,),
+    ),
+    Route(
+        "DELETE", "/queues/{queue}/pause", queues.resume_queue, {200: Reply("The queue as it is now.", ShownQueue)},
+        refuses=(QueueFull,),
+    ),
+    Route("GET", "/schedules", schedules.list_schedules, {200: Reply("Every schedule.", Schedules)}),
+    Route("GET", "/schedules/{name}", schedules.get_schedule, {200: Reply("The schedule.", ShownSchedule)}),
+    Route(
+        "PUT", "/schedules/{name}", schedules.put_schedule,
+        {201: Reply("It is new.", ShownSchedule), 200: Reply("It was replaced.", ShownSchedule)},
+        takes=NewSchedule, refuses=(UnknownType, InvalidPayload, QueueFull),
+    ),
+    Route("DELETE", "/schedules/{name}", schedules.delete_schedule, {204: Reply("It is gone.")}, refuses=(QueueFull,)),
+    Route(
+        "POST", "/schedules/{name}/run", schedules.run_schedule,
+        {202: Reply("Stored.", Accepted, (LOCATION, REPLAYED, EXISTING))},
+        headers=(ONCE,), takes=Empty, refuses=SUBMIT,
+    ),
     Route("GET", "/workers", resources.list_workers, {200: Reply("Every worker.", Workers)}),
     Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(probes.NotReady,)),
     Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(probes.NotReady,)),
@@ -104,8 +147,10 @@ ROUTES = (
 )  # fmt: skip
 
 
-def create(manager: Manager, fleet: Fleet, *, health: Health, limits: Limits, version: str, local: bool = False) -> App:
+def create(
+    manager: Manager, fleet: Fleet, plans: Plans, *, health: Health, limits: Limits, version: str, local: bool = False
+) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
     document = spec(ROUTES, version)
-    api = Api(manager, fleet, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document))
+    api = Api(manager, fleet, plans, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document))
     return App(api, ROUTES, local=local)

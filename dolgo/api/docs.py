@@ -63,11 +63,10 @@ def _article(document: Json, id: str, method: str, path: str, operation: Json) -
 def _curl(method: str, path: str, operation: Json) -> Iterator[str]:
     url = SERVER + re.sub(r"{(\w+)}", lambda found: found[1].upper(), path)
     examples = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("examples")
-    flag = "" if method == "GET" else f"-X {method} "
     if not examples:
-        yield f"curl {flag}{url}"
+        yield f"curl {'' if method == 'GET' else f'-X {method} '}{url}"
     for example in (examples or {}).values():
-        yield f"curl {url} -d {shlex.quote(json.dumps(example['value']))}"
+        yield f"curl {'' if method == 'POST' else f'-X {method} '}{url} -d {shlex.quote(json.dumps(example['value']))}"
 
 
 def _members(document: Json, operation: Json) -> str:

@@ -21,13 +21,16 @@ FULL: dict[str, Any] = {
     "payload": {"seconds": 0.1},
     "attempt": 1,
     "max_attempts": 1,
+    "timeout": None,
+    "keep": None,
     "created_at": "2026-01-31T12:00:00.000000Z",
     "run_at": "2026-01-31T12:00:00.000000Z",
     "started_at": "2026-01-31T12:00:00.001500Z",
     "finished_at": "2026-01-31T12:00:00.102000Z",
     "expires_at": None,
     "worker": WORKER,
-    "progress": None,
+    "progress": {"done": 3, "total": 3, "note": ""},
+    "waiting_for": None,
     "attempts": [
         {
             "number": 1,
@@ -42,17 +45,63 @@ FULL: dict[str, Any] = {
     "dependents": [],
     "submitted": [],
     "tags": [],
+    "on_parent_failure": "cancel",
     "unique_key": None,
     "limit_key": None,
+}
+
+QUEUE: dict[str, Any] = {
+    "name": "mail",
+    "counts": {"waiting": 0, "queued": 12, "in_progress": 0, "done": 340, "failed": 1, "cancelled": 0},
+    "oldest_age": 31.5,
+    "paused": {"reason": "the mail server is being moved", "until": "2026-01-31T14:00:00.000000Z"},
+    "max_running": 3,
+    "max_running_per_key": None,
+    "rate": 10.0,
+    "workers": 2,
+}
+
+NEW_SCHEDULE: dict[str, Any] = {"cron": "30 2 * * *", "timezone": "Europe/Berlin", **NEW_TASK, "options": {"retries": 3}}
+SCHEDULE: dict[str, Any] = {
+    "name": "nightly",
+    "cron": "30 2 * * *",
+    "every": None,
+    "timezone": "Europe/Berlin",
+    **NEW_TASK,
+    "options": {
+        "queue": None,
+        "priority": None,
+        "timeout": None,
+        "retries": 3,
+        "keep": None,
+        "tags": None,
+        "unique_key": None,
+        "limit_key": None,
+    },
+    "missed": "skip",
+    "overlap": "allow",
+    "paused": False,
+    "next": [f"2026-02-0{day}T01:30:00.000000Z" for day in range(1, 6)],
+    "last_run": {"time": "2026-01-31T01:30:00.000000Z", "id": ID},
+    "last_error": None,
 }
 
 # By method and path: what is sent, under its name.
 SENT: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/tasks"): {
         "plain": NEW_TASK,
-        "with options": {**NEW_TASK, "priority": 9, "delay": 60, "tags": ["nightly"]},
+        "with options": {**NEW_TASK, "priority": 9, "delay": 60, "retries": 3, "timeout": 30, "tags": ["nightly"]},
     },
-    ("POST", "/tasks/batch"): {"two tasks": {"tasks": [NEW_TASK, NEW_TASK]}},
+    ("POST", "/tasks/batch"): {
+        "two tasks": {"tasks": [NEW_TASK, NEW_TASK]},
+        "one after the other": {"tasks": [{**NEW_TASK, "ref": "first"}, {**NEW_TASK, "depends_on": ["ref:first"]}]},
+    },
+    ("PATCH", "/queues/{queue}"): {"limits": {"max_running": 3, "rate": 10}},
+    ("PUT", "/queues/{queue}/pause"): {
+        "paused": {},
+        "for a while": {"reason": "the mail server is being moved", "until": "2026-01-31T14:00:00Z"},
+    },
+    ("PUT", "/schedules/{name}"): {"every night": NEW_SCHEDULE, "every minute": {"every": 60, "type": "long_task"}},
 }
 
 # By method, path and status: what is answered, under its name.
@@ -68,6 +117,19 @@ ANSWERED: dict[tuple[str, str, int], dict[str, Any]] = {
         "all there is": FULL,
     },
     ("GET", "/tasks", 200): {"last page": {"tasks": [DONE], "next": None}},
+    ("POST", "/tasks/cancel", 200): {"cancelled": {"matched": 12, "changed": 12, "more": False}},
+    ("POST", "/tasks/retry", 200): {"retried": {"matched": 12, "changed": 11, "more": False}},
+    ("GET", "/tasks/{id}/logs", 200): {
+        "all of it": {
+            "lines": [
+                {"attempt": 1, "number": 1, "time": "2026-01-31T12:00:00.002000Z", "level": "info", "text": "Fetching page 1."}
+            ],
+            "next": None,
+        }
+    },
+    ("GET", "/queues/{queue}", 200): {"paused": QUEUE},
+    ("GET", "/schedules/{name}", 200): {"every night": SCHEDULE},
+    ("POST", "/schedules/{name}/run", 202): {"accepted": QUEUED},
     ("POST", "/tasks/{id}/cancel", 200): {"cancelled": {"id": ID, "status": "cancelled"}},
     ("POST", "/tasks/{id}/cancel", 202): {"asked": {"id": ID, "status": "in_progress"}},
     ("POST", "/tasks/{id}/retry", 202): {"accepted": QUEUED},
@@ -80,7 +142,7 @@ REFUSED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "not-found": (f"There is no task {ID}.", ()),
     "method-not-allowed": ("/tasks/batch takes POST, not GET.", ()),
     "conflict": ("The task is queued: only a failed or cancelled one can be retried.", ()),
-    "too-large": ("The body has more than the 1114112 bytes that are allowed here.", ()),
+    "too-large": ("The body has more than the 2097152 bytes that are allowed here.", ()),
     "unsupported-media-type": ("The body must be JSON: send it as application/json, not as 'text/xml'.", ()),
     "unknown-type": (
         "No worker has announced the task type 'long_tusk'. Did you mean 'long_task'?",

@@ -29,16 +29,16 @@ async def list_tasks(api: Api, call: Call) -> Answer:
 
     Pages are stable: a task that comes or goes meanwhile moves no other to another page."""
     query = _query(call)
-    view = views.named(call.query.get("view"))
     shown: list[bytes] = []
     size, after = 0, query.after
     while True:
         asked_for = min(AT_ONCE, query.limit - len(shown))
         page = await api.manager.list(replace(query, limit=asked_for, after=after))
-        for task in page.tasks:
+        bodies = await views.shown(api.manager, page.tasks, call.query.get("view"))
+        for task, body in zip(page.tasks, bodies, strict=True):
             if size < MOST_BYTES:
-                shown.append(view(task))
-                size += len(shown[-1])
+                shown.append(body)
+                size += len(body)
                 after = _position(task, query.order)
         if size < MOST_BYTES:
             after = page.after

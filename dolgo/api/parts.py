@@ -10,6 +10,7 @@ from msgspec import Struct
 from dolgo.api.call import Answer
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
+from dolgo.task.schedules import Schedules
 
 OK = "ok"  # what a check says that passes
 
@@ -38,6 +39,7 @@ class Api(Struct, frozen=True):
 
     manager: Manager
     fleet: Fleet
+    schedules: Schedules
     health: Health
     limits: Limits
     version: str

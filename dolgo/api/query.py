@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta, Struct
 
-from dolgo.api.names import LONGEST_TAG, NAME_RULE, TAG_RULE, is_name, is_tag
+from dolgo.api.names import LONGEST_TAG, NAME_RULE, TAG_RULE, is_name, is_printable
 from dolgo.api.problem import summary
 from dolgo.errors import InvalidRequest, Problem
 from dolgo.task.types import Status
@@ -97,7 +97,7 @@ def _name(text: str) -> str:
 
 
 def _tag(text: str) -> str:
-    if not is_tag(text) or not 1 <= len(text) <= LONGEST_TAG:
+    if not is_printable(text) or not 1 <= len(text) <= LONGEST_TAG:
         raise ValueError(TAG_RULE)
     return text
 
@@ -108,6 +108,16 @@ def _time(text: str) -> float:
         return moment.timestamp()
     except msgspec.ValidationError:
         raise ValueError("it must be a time such as 2026-01-31T12:00:00Z, a `+` in it written as %2B") from None
+
+
+def _truth(text: str) -> bool:
+    return _choice("true", "false")(text) == "true"
+
+
+def _attempt(text: str) -> int:
+    if not re.fullmatch(r"\d{1,8}", text, re.ASCII) or int(text) < 1:
+        raise ValueError("it must be the number of an attempt, from 1")
+    return int(text)
 
 
 def _choice(*values: str) -> Callable[[str], str]:
@@ -131,15 +141,25 @@ WAIT = Param(
     "Seconds to hold the answer back for.",
 )
 VIEW = Param("view", _choice(*VIEWS), {"type": "string", "enum": list(VIEWS), "default": "short"}, "`full` shows all there is.")
-LIST = (
+FILTERS = (
     Param("status", _status, {"type": "string", "enum": list(Status)}, "Only tasks of this status."),
     Param("type", _name, _TEXT, "Only tasks of this type."),
     Param("queue", _name, _TEXT, "Only tasks in this queue."),
     Param("tag", _tag, {"type": "string", "minLength": 1, "maxLength": LONGEST_TAG}, "Only tasks with this tag."),
     Param("created_after", _time, _TIME, "Only tasks submitted after this time."),
     Param("created_before", _time, _TIME, "Only tasks submitted before this time."),
+)
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": MOST_LISTED}
+LIST = (
+    *FILTERS,
     Param("order", _choice(*ORDERS), {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]}, "`-` is newest first."),
-    Param("limit", _limit, {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": 50}, "Tasks at most."),
+    Param("limit", _limit, {**_LIMIT, "default": 50}, "Tasks at most."),
     Param("cursor", str, {"type": "string"}, "The `next` of the page before."),
     VIEW,
+)
+BULK = (*FILTERS, Param("dry_run", _truth, {"type": "boolean", "default": False}, "`true`: count, and change nothing."))
+LINES = (
+    Param("attempt", _attempt, {"type": "integer", "minimum": 1, "maximum": 99_999_999}, "Only lines of this attempt."),
+    Param("after", str, {"type": "string"}, "The `next` of the part before."),
+    Param("limit", _limit, {**_LIMIT, "default": MOST_LISTED}, "Lines at most."),
 )

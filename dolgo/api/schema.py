@@ -7,18 +7,35 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from dolgo.api.names import LONGEST_NAME, LONGEST_TAG, MOST_TAGS, NAME_PATTERN
-from dolgo.task.types import Error, Outcome, Status
+from dolgo.api.names import LONGEST_KEY, LONGEST_NAME, LONGEST_TAG, MOST_TAGS, NAME_PATTERN
+from dolgo.task.types import Error, OnParentFailure, Outcome, Status
 
 SCHEMAS = "#/components/schemas/"  # where the OpenAPI document keeps them
 MOST_IN_BATCH = 10_000
 LONGEST_DELAY = 100 * 365 * 86_400.0  # seconds; what is due later than this is a mistake
-
+LONGEST_TIMEOUT = 365 * 86_400.0  # seconds
+MOST_RETRIES = 1_000
+MOST_PARENTS = 10_000
+LONGEST_REF = 100
+MOST_RUNNING = 1_000_000
+MOST_STARTS = 1_000_000.0  # a second
+LONGEST_REASON = 1_000
+LONGEST_EVERY = 366 * 86_400.0  # seconds
+REF = "ref:"  # what a parent begins with that is named by its `ref`
 
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, extra_json_schema={"pattern": NAME_PATTERN})]
 Priority = Annotated[int, Meta(ge=0, le=9)]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Tag = Annotated[str, Meta(min_length=1, max_length=LONGEST_TAG)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=MOST_TAGS)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Timeout = Annotated[float, Meta(gt=0, le=LONGEST_TIMEOUT)]
+Retries = Annotated[int, Meta(ge=0, le=MOST_RETRIES)]
+Keep = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
+Key = Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)]
+Reason = Annotated[str, Meta(max_length=LONGEST_REASON)]
+Ref = Annotated[str, Meta(min_length=1, max_length=LONGEST_REF)]
+Parent = Annotated[str, Meta(min_length=1, max_length=len(REF) + LONGEST_REF)]
 
 
 class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,13 +45,27 @@ class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
     payload: Annotated[Raw | UnsetType, Meta(description="What its handler is given; `{}` if not given.")] = UNSET
     queue: Annotated[Name | None, Meta(description="The line it stands in. If not given, the type's.")] = None
     priority: Annotated[Priority | None, Meta(description="Higher first. If not given, the type's, usually 5.")] = None
-    run_at: Annotated[Annotated[datetime, Meta(tz=True)] | None, Meta(description="Not to be started before.")] = None
+    run_at: Annotated[Moment | None, Meta(description="Not to be started before.")] = None
     delay: Annotated[
         Annotated[float, Meta(ge=0, le=LONGEST_DELAY)] | None, Meta(description="Seconds from now, instead of `run_at`.")
     ] = None
-    tags: Annotated[
-        Annotated[tuple[Tag, ...], Meta(max_length=MOST_TAGS)] | None, Meta(description="Words to find it by in `GET /tasks`.")
+    timeout: Annotated[Timeout | None, Meta(description="Seconds that each attempt may take. If not given, the type's.")] = None
+    retries: Annotated[Retries | None, Meta(description="Attempts after the first that failed. If not given, the type's.")] = None
+    keep: Annotated[Keep | None, Meta(description="Seconds it is kept once it has ended. If not given, the type's.")] = None
+    expires_at: Annotated[Moment | None, Meta(description="Cancelled if it has not started by then.")] = None
+    depends_on: Annotated[
+        Annotated[tuple[Parent, ...], Meta(max_length=MOST_PARENTS)] | None,
+        Meta(description="Ids of the tasks it waits for; in a batch also `ref:` and another's `ref`."),
     ] = None
+    on_parent_failure: Annotated[
+        OnParentFailure | None, Meta(description="What becomes of it if one of these does not end `done`; `cancel` if not given.")
+    ] = None
+    unique_key: Annotated[
+        Key | None, Meta(description="While a task of this type and key has not ended, a submit answers with that one.")
+    ] = None
+    limit_key: Annotated[Key | None, Meta(description="Tasks of one key share the `max_running_per_key` of a queue or type.")] = None
+    tags: Annotated[Tags | None, Meta(description="Words to find it by in `GET /tasks`.")] = None
+    ref: Annotated[Ref | None, Meta(description="In a batch: what `depends_on` of others may call it.")] = None
 
 
 UnreadTask = Annotated[Raw, Meta(extra_json_schema={"$ref": f"{SCHEMAS}{NewTask.__name__}"})]
@@ -83,6 +114,21 @@ class ShownAttempt(Struct, frozen=True):
     error: Error | None
 
 
+class Progress(Struct, frozen=True):
+    """How far a handler said it is."""
+
+    done: int | float
+    total: int | float | None = None
+    note: str = ""
+
+
+class Waiting(Struct, frozen=True):
+    """Why a task has not started."""
+
+    code: Annotated[str, Meta(description="`scheduled, parents, queue_paused, no_worker, limit, rate` or `behind`")]
+    text: Annotated[str, Meta(description="One sentence.")]
+
+
 class FullTask(Struct, frozen=True, kw_only=True):
     """All there is to know of a task. What is not set is null."""
 
@@ -95,21 +141,25 @@ class FullTask(Struct, frozen=True, kw_only=True):
     priority: Priority
     payload: Raw
     attempt: Annotated[int, Meta(ge=0, description="The newest attempt's number, 0 before the first.")]
-    max_attempts: int
+    max_attempts: Annotated[int, Meta(description="How many may fail before the task has failed: its `retries` and one.")]
+    timeout: Annotated[float | None, Meta(description="Seconds that each attempt may take.")]
+    keep: Annotated[float | None, Meta(description="Seconds it is kept once it has ended; null: as the server keeps all.")]
     created_at: Time
     run_at: Annotated[Time, Meta(description="Not to be started before.")]
     started_at: Annotated[Time | None, Meta(description="When the newest attempt began.")]
     finished_at: Time | None
-    expires_at: None
+    expires_at: Annotated[Time | None, Meta(description="Cancelled if it has not started by then.")]
     worker: Annotated[str | None, Meta(description="Who runs or ran the newest attempt.")]
-    progress: None
+    progress: Annotated[Progress | None, Meta(description="As its handler said last.")]
+    waiting_for: Annotated[Waiting | None, Meta(description="While it has not started: why.")]
     attempts: Annotated[list[ShownAttempt], Meta(description="Oldest first.")]
-    parents: list[str]
-    dependents: list[str]
-    submitted: list[str]
+    parents: Annotated[list[str], Meta(description="Ids of the tasks it depends on.")]
+    dependents: Annotated[tuple[str, ...], Meta(description="Ids of the tasks that depend on it.")]
+    submitted: Annotated[tuple[str, ...], Meta(description="Ids of the tasks that its handler submitted.")]
     tags: tuple[str, ...]
-    unique_key: None
-    limit_key: None
+    on_parent_failure: OnParentFailure
+    unique_key: str | None
+    limit_key: str | None
 
 
 ShownTask = Annotated[
@@ -150,16 +200,23 @@ class Types(Struct, frozen=True):
     broken: list[ShownBroken]
 
 
+class Paused(Struct, frozen=True):
+    """Why and until when nothing of a queue is started."""
+
+    reason: str | None
+    until: Annotated[Time | None, Meta(description="null: until somebody resumes it.")]
+
+
 class ShownQueue(Struct, frozen=True, kw_only=True):
     """A queue and what stands in it."""
 
     name: str
     counts: Annotated[dict[Status, int], Meta(description="Tasks by status.")]
     oldest_age: Annotated[float | None, Meta(description="Seconds that the first in line has waited; null if none waits.")]
-    paused: None
-    max_running: None
-    max_running_per_key: None
-    rate: None
+    paused: Annotated[Paused | None, Meta(description="null while its tasks are started.")]
+    max_running: Annotated[int | None, Meta(description="Tasks at most at once.")]
+    max_running_per_key: Annotated[int | None, Meta(description="Tasks of one `limit_key` at most at once.")]
+    rate: Annotated[float | None, Meta(description="Starts a second at most.")]
     workers: Annotated[int, Meta(ge=0, description="Running workers that serve it.")]
 
 
@@ -167,6 +224,26 @@ class Queues(Struct, frozen=True):
     """Every queue there is."""
 
     queues: list[ShownQueue]
+
+
+Limit = Annotated[int, Meta(ge=1, le=MOST_RUNNING)]
+
+
+class NewPause(Struct, frozen=True, forbid_unknown_fields=True):
+    """That nothing of a queue is to be started."""
+
+    reason: Annotated[Reason | None, Meta(description="Shown to whoever wonders.")] = None
+    until: Annotated[Moment | None, Meta(description="If not given, until somebody resumes it.")] = None
+
+
+class NewLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of a queue that change; null lifts one."""
+
+    max_running: Annotated[Limit | None | UnsetType, Meta(description="Tasks at most at once, over all workers.")] = UNSET
+    max_running_per_key: Annotated[Limit | None | UnsetType, Meta(description="The same for the tasks of one `limit_key`.")] = UNSET
+    rate: Annotated[
+        Annotated[float, Meta(gt=0, le=MOST_STARTS)] | None | UnsetType, Meta(description="Starts a second at most.")
+    ] = UNSET
 
 
 class ShownWorker(Struct, frozen=True):
@@ -189,6 +266,101 @@ class Workers(Struct, frozen=True):
     """Every worker that has been heard of lately."""
 
     workers: list[ShownWorker]
+
+
+class TaskOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options that each task of a schedule is submitted with, as in `POST /tasks`."""
+
+    queue: Name | None = None
+    priority: Priority | None = None
+    timeout: Timeout | None = None
+    retries: Retries | None = None
+    keep: Keep | None = None
+    tags: Tags | None = None
+    unique_key: Key | None = None
+    limit_key: Key | None = None
+
+
+class NewSchedule(Struct, frozen=True, forbid_unknown_fields=True):
+    """When to submit a task again and again. Either `cron` or `every` is given."""
+
+    type: Annotated[Name, Meta(description="What kind of work: one of `GET /types`.")]
+    cron: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)] | None,
+        Meta(description="Minute, hour, day of month, month, day of week."),
+    ] = None
+    every: Annotated[Annotated[float, Meta(ge=1, le=LONGEST_EVERY)] | None, Meta(description="Seconds between two runs.")] = None
+    timezone: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)] | None,
+        Meta(description="The clock that `cron` goes by, such as `Europe/Berlin`; UTC if not given."),
+    ] = None
+    payload: Annotated[Raw | UnsetType, Meta(description="What its handler is given; `{}` if not given.")] = UNSET
+    options: Annotated[TaskOptions | None, Meta(description="If not given, the type's.")] = None
+    missed: Annotated[
+        Literal["skip", "once"] | None,
+        Meta(description="What becomes of runs that nobody was there for; `skip` if not given."),
+    ] = None
+    overlap: Annotated[
+        Literal["allow", "skip"] | None,
+        Meta(description="Whether a run is due while the task of the last one has not ended; `allow` if not given."),
+    ] = None
+    paused: Annotated[bool | None, Meta(description="Whether it rests; it can still be run by hand.")] = None
+
+
+class LastRun(Struct, frozen=True):
+    """The newest task of a schedule."""
+
+    time: Time
+    id: str
+
+
+class ShownSchedule(Struct, frozen=True, kw_only=True):
+    """A schedule, when it runs next, and what became of its last run."""
+
+    name: str
+    cron: str | None
+    every: float | None
+    timezone: str
+    type: str
+    payload: Raw
+    options: TaskOptions
+    missed: Literal["skip", "once"]
+    overlap: Literal["allow", "skip"]
+    paused: bool
+    next: Annotated[list[Time], Meta(description="Up to five; none while it is paused.")]
+    last_run: LastRun | None
+    last_error: Annotated[str | None, Meta(description="Why its last run has no task.")]
+
+
+class Schedules(Struct, frozen=True):
+    """Every schedule there is."""
+
+    schedules: list[ShownSchedule]
+
+
+class ShownLine(Struct, frozen=True):
+    """A line that a handler wrote."""
+
+    attempt: int
+    number: Annotated[int, Meta(description="Of its attempt, from 1. What is missing was left out.")]
+    time: Time
+    level: str
+    text: str
+
+
+class Lines(Struct, frozen=True):
+    """A part of what a task's handler wrote, oldest first."""
+
+    lines: list[ShownLine]
+    next: Annotated[str | None, Meta(description="`after` of the next part; null at the end.")]
+
+
+class Changed(Struct, frozen=True):
+    """What was done to many tasks."""
+
+    matched: Annotated[int, Meta(ge=0, description="Tasks that the filters let through and that were looked at.")]
+    changed: Annotated[int, Meta(ge=0, description="Those of them that are otherwise now, or would be.")]
+    more: Annotated[bool, Meta(description="There are more than one request looks at: ask again.")]
 
 
 class Healthy(Struct, frozen=True):

@@ -109,7 +109,8 @@ def _body(route: Route, schemas: dict[Any, Json]) -> Json:
     named = SENT.get((route.method, route.path))
     if named:
         content["examples"] = {name: {"value": value} for name, value in named.items()}
-    return {"required": bool(named), "content": {"application/json": content}}
+    required = any(member.required for member in msgspec.structs.fields(route.takes))
+    return {"required": required, "content": {"application/json": content}}
 
 
 def _reply(route: Route, status: int, reply: Reply, schemas: dict[Any, Json]) -> Json:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 
-from dolgo.api.schema import FullTask, ShortTask, ShownAttempt
-from dolgo.task.types import Attempt, End, Status, Task, last_outcome
+from dolgo.api.call import Answer
+from dolgo.api.schema import FullTask, Progress, ShortTask, ShownAttempt, Waiting
+from dolgo.task.manager import Manager, Reason
+from dolgo.task.types import Attempt, Details, End, Status, Task, last_outcome
 
-View = Callable[[Task], bytes]
+NOT_STARTED = frozenset({Status.WAITING, Status.QUEUED})
 
+_NONE = Details((), (), (), None)  # of a task that was deleted between two looks
 _encode = msgspec.json.Encoder().encode
+_read_progress = msgspec.json.Decoder(Progress).decode
 
 
 def accepted(id: str, status: Status) -> bytes:
@@ -31,7 +35,7 @@ def short(task: Task | End) -> bytes:
     return accepted(task.id, task.status)
 
 
-def full(task: Task) -> bytes:
+def full(task: Task, details: Details, reason: Reason | None) -> bytes:
     """All there is to know of a task."""
     return _encode(
         FullTask(
@@ -45,27 +49,43 @@ def full(task: Task) -> bytes:
             payload=Raw(task.payload),
             attempt=task.attempt,
             max_attempts=task.max_attempts,
+            timeout=task.timeout,
+            keep=task.keep,
             created_at=moment(task.created_at),
             run_at=moment(task.run_at),
             started_at=_moment(task.started_at),
             finished_at=_moment(task.finished_at),
-            expires_at=None,
+            expires_at=_moment(task.expires_at),
             worker=task.worker,
-            progress=None,
+            progress=_progress(details.progress),
+            waiting_for=None if reason is None else Waiting(reason.code, reason.text),
             attempts=_attempts(task),
-            parents=[],
-            dependents=[],
-            submitted=[],
+            parents=[parent.id for parent in details.parents],
+            dependents=details.dependents,
+            submitted=details.submitted,
             tags=task.tags,
-            unique_key=None,
-            limit_key=None,
+            on_parent_failure=task.on_parent_failure,
+            unique_key=task.unique_key,
+            limit_key=task.limit_key,
         )
     )
 
 
-def named(view: str | None) -> View:
-    """How to show a task when asked for this view."""
-    return full if view == "full" else short
+async def shown(manager: Manager, tasks: Sequence[Task], view: str | None) -> list[bytes]:
+    """The tasks in the view asked for."""
+    if view != "full":
+        return [short(task) for task in tasks]
+    found = await manager.details([task.id for task in tasks])
+    return [full(task, details or _NONE, await _reason(manager, task)) for task, details in zip(tasks, found, strict=True)]
+
+
+async def _reason(manager: Manager, task: Task) -> Reason | None:
+    return await manager.waiting_for(task) if task.status in NOT_STARTED else None
+
+
+def answer(value: Struct, status: int = 200) -> Answer:
+    """What is not a task, as an answer."""
+    return Answer(status, _encode(value))
 
 
 def etag(body: bytes) -> bytes:
@@ -80,6 +100,14 @@ def moment(seconds: float) -> str:
 
 def _moment(seconds: float | None) -> str | None:
     return None if seconds is None else moment(seconds)
+
+
+def _progress(raw: bytes | None) -> Progress | None:
+    """None as well for what is no progress: a handler can write to its link what it likes."""
+    try:
+        return None if raw is None else _read_progress(raw)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _result(task: Task | End) -> Raw:

@@ -1,0 +1,44 @@
+"""Many tasks at once: all that filters let through are cancelled, or retried."""
+
+from __future__ import annotations
+
+from dolgo.api.call import Answer, Call
+from dolgo.api.intake import NOTHING, read
+from dolgo.api.parts import Api
+from dolgo.api.query import FILTERS
+from dolgo.api.schema import Changed, Empty
+from dolgo.api.tasks import SMALL_BODY
+from dolgo.api.views import answer
+from dolgo.errors import InvalidRequest, Problem
+from dolgo.task.manager import Bulk
+from dolgo.task.types import Query
+
+
+async def cancel_tasks(api: Api, call: Call) -> Answer:
+    """Cancel all tasks that the filters let through, at most 10,000 a request. At least one filter is needed.
+
+    Those that have ended are passed over. With `dry_run` nothing is changed, only counted."""
+    query, dry_run = await _asked(call)
+    return _answer(await api.manager.cancel_all(query, dry_run=dry_run))
+
+
+async def retry_tasks(api: Api, call: Call) -> Answer:
+    """Run all failed and cancelled tasks again that the filters let through, at most 10,000 a request. At least one is needed.
+
+    With `dry_run` nothing is changed, only counted."""
+    query, dry_run = await _asked(call)
+    return _answer(await api.manager.retry_all(query, dry_run=dry_run))
+
+
+async def _asked(call: Call) -> tuple[Query, bool]:
+    """Which tasks, and whether to count alone. Raises InvalidRequest unless something says which."""
+    read(await call.body(SMALL_BODY) or NOTHING, Empty)
+    filters = {name: value for name, value in call.query.items() if name != "dry_run"}
+    if not filters:
+        detail = f"at least one of {', '.join(param.name for param in FILTERS)} must say which tasks are meant"
+        raise InvalidRequest(f"The query cannot be used: {detail}.", [Problem("/query", detail)])
+    return Query(**filters), call.query.get("dry_run", False)
+
+
+def _answer(bulk: Bulk) -> Answer:
+    return answer(Changed(bulk.matched, bulk.changed, bulk.more))

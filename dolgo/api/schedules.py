@@ -1,0 +1,125 @@
+"""Schedules: tasks that are submitted again and again, by a clock."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Raw, structs
+
+from dolgo.api import asked
+from dolgo.api.call import Answer, Call
+from dolgo.api.intake import NOTHING, flaws, read, refused
+from dolgo.api.names import NAME_RULE, is_name
+from dolgo.api.parts import Api
+from dolgo.api.schema import Empty, LastRun, NewSchedule, Schedules, ShownSchedule, TaskOptions
+from dolgo.api.submit import ENVELOPE, told
+from dolgo.api.tasks import SMALL_BODY
+from dolgo.api.views import accepted, answer, moment
+from dolgo.errors import NotFound, Problem
+from dolgo.task.manager import Submission
+from dolgo.task.schedules import Planned, Schedule
+
+UTC = "UTC"
+
+
+async def list_schedules(api: Api, call: Call) -> Answer:
+    """Every schedule, and when each runs next."""
+    return answer(Schedules([_shown(planned) for planned in await api.schedules.all()]))
+
+
+async def get_schedule(api: Api, call: Call) -> Answer:
+    """One schedule, when it runs next, and what became of its last run."""
+    return answer(_shown(await api.schedules.get(call.name)))
+
+
+async def put_schedule(api: Api, call: Call) -> Answer:
+    """Submit a task by a clock, again and again, until the schedule is deleted. A schedule of this name is replaced.
+
+    Each time it is due one task is submitted, however many servers there are."""
+    schedule = _read(await call.body(api.limits.max_payload + ENVELOPE), call.name)
+    new = not await _exists(api, call.name)
+    return answer(_shown(await api.schedules.put(call.name, schedule)), 201 if new else 200)
+
+
+async def delete_schedule(api: Api, call: Call) -> Answer:
+    """Forget a schedule. Tasks that it has submitted stay."""
+    await api.schedules.delete(call.name)
+    return Answer(204)
+
+
+async def run_schedule(api: Api, call: Call) -> Answer:
+    """Submit the task of a schedule now, whether it is due, paused or neither."""
+    body = await call.body(SMALL_BODY)
+    read(body or NOTHING, Empty)
+    found = await api.schedules.run(call.name, await asked.once(call, body))
+    ((id, status),) = found.tasks
+    return Answer(202, accepted(id, status), ((b"location", b"/tasks/" + id.encode()), *told(found)))
+
+
+async def _exists(api: Api, name: str) -> bool:
+    try:
+        await api.schedules.get(name)
+    except NotFound:
+        return False
+    return True
+
+
+def _read(body: bytes, name: str) -> Schedule:
+    """The schedule as it was sent. Raises InvalidRequest and MalformedJson."""
+    sent = read(body, NewSchedule)
+    options = sent.options or TaskOptions()
+    problems = [] if is_name(name) else [Problem("/path/name", NAME_RULE)]
+    if (sent.cron is None) == (sent.every is None):
+        problems.append(Problem("/cron" if sent.every is None else "/every", "give either `cron` or `every`"))
+    problems += flaws({"type": sent.type}, "")
+    problems += flaws(structs.asdict(options), "/options")
+    if problems:
+        raise refused(problems)
+    return Schedule(
+        cron=sent.cron,
+        every=sent.every,
+        timezone=sent.timezone or UTC,
+        submission=_submission(sent, options),
+        missed=sent.missed or "skip",
+        overlap=sent.overlap or "allow",
+        paused=bool(sent.paused),
+    )
+
+
+def _submission(sent: NewSchedule, options: TaskOptions) -> Submission:
+    payload = NOTHING if sent.payload is UNSET else bytes(sent.payload)
+    return Submission(
+        type=sent.type,
+        payload=payload,
+        queue=options.queue,
+        priority=options.priority,
+        timeout=options.timeout,
+        retries=options.retries,
+        keep=options.keep,
+        tags=options.tags or (),
+        unique_key=options.unique_key,
+        limit_key=options.limit_key,
+    )
+
+
+def _shown(planned: Planned) -> ShownSchedule:
+    schedule, last = planned.schedule, planned.last
+    return ShownSchedule(
+        name=planned.name,
+        cron=schedule.cron,
+        every=schedule.every,
+        timezone=schedule.timezone,
+        type=schedule.submission.type,
+        payload=Raw(schedule.submission.payload),
+        options=_options(schedule.submission),
+        missed=schedule.missed,
+        overlap=schedule.overlap,
+        paused=schedule.paused,
+        next=[moment(at) for at in planned.next],
+        last_run=None if last is None else LastRun(moment(last.at), last.id),
+        last_error=planned.error,
+    )
+
+
+def _options(submission: Submission) -> TaskOptions:
+    """What is null was not given."""
+    values = {name: getattr(submission, name) for name in TaskOptions.__struct_fields__}
+    return TaskOptions(**{**values, "tags": submission.tags or None})
