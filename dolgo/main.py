@@ -195,7 +195,9 @@ def _app(parts: Parts) -> App:
     settings = parts.settings
     limits = web.Limits(max_payload=settings.max_payload, max_batch=settings.max_batch)
     local = settings.host in LOOPBACK
-    return web.create(parts.manager, parts.fleet, health=parts.health, limits=limits, version=__version__, local=local)
+    return web.create(
+        parts.manager, parts.fleet, parts.schedules, health=parts.health, limits=limits, version=__version__, local=local
+    )
 
 
 def _refuse_open_door(settings: Settings) -> None:

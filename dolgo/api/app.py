@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from dolgo.api import health as probes
 from dolgo.api import bulk, listing, logs, pages, queues, resources, schedules, submit, tasks
+from dolgo.api import health as probes
 from dolgo.api.call import Answer
 from dolgo.api.dispatch import App
 from dolgo.api.docs import page
@@ -55,7 +55,9 @@ UNLESS = Header("If-None-Match", _TEXT, "An ETag: answer only if the task is sho
 LOCATION = Header("Location", _TEXT, "Where the task is.")
 APPLIED = Header("Preference-Applied", _TEXT, "`wait=SECONDS`, if `Prefer` asked for it.")
 REPLAYED = Header("Idempotency-Replayed", {"const": "true"}, "These are the tasks that were submitted under this key before.")
-EXISTING = Header("Dolgo-Existing", {"const": "true"}, "A task of this `unique_key` has not ended: this is it, and nothing is new.")
+EXISTING = Header(
+    "Dolgo-Existing", {"const": "true"}, "A task of this `unique_key` has not ended: this is it, and nothing is new."
+)
 ETAG = Header("ETag", _TEXT, "The same for the same body.")
 AGAIN = Header("Retry-After", _NUMBER, "Seconds until it is worth asking again; only while the task has not ended.")
 LINK = Header("Link", _TEXT, "The next page, with `rel=next`.")

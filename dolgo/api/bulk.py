@@ -10,7 +10,7 @@ from dolgo.api.schema import Changed, Empty
 from dolgo.api.tasks import SMALL_BODY
 from dolgo.api.views import answer
 from dolgo.errors import InvalidRequest, Problem
-from dolgo.task.manager import Bulk
+from dolgo.task.bulk import Bulk
 from dolgo.task.types import Query
 
 

@@ -15,6 +15,6 @@ async def get_logs(api: Api, call: Call) -> Answer:
     Of a long log the beginning and the end are kept, and a line between them says how much was left out."""
     asked = call.query
     limit = asked.get("limit", MOST_LISTED)
-    found = await api.manager.lines(call.name, attempt=asked.get("attempt"), after=asked.get("after"), limit=limit)
+    found = await api.manager.log(call.name, attempt=asked.get("attempt"), after=asked.get("after"), limit=limit)
     lines = [ShownLine(line.attempt, line.number, moment(line.time), line.level, line.text) for line in found.lines]
     return answer(Lines(lines, found.next))

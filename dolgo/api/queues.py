@@ -18,6 +18,7 @@ from dolgo.errors import NotFound, Problem
 from dolgo.task.types import Gate, Status
 
 MOST = 1 << 14  # bytes of a body
+SCOPE = "queue/"  # what the gate of a queue is called begins so
 
 _OPEN = Gate(scope="")
 
@@ -39,8 +40,8 @@ async def get_queue(api: Api, call: Call) -> Answer:
 async def pause_queue(api: Api, call: Call) -> Answer:
     """Start nothing of a queue any more. What runs goes on.
 
-    Once answered, no worker starts a task of it until somebody resumes it, or the time `until` has come. Pausing it again replaces
-    reason and time."""
+    Once answered, no worker starts a task of it until somebody resumes it, or the time `until` has come. Pausing it again
+    replaces reason and time."""
     _check_name(call)
     asked = read(await call.body(MOST) or NOTHING, NewPause)
     until = seconds(asked.until)
@@ -89,30 +90,40 @@ async def _queues(api: Api, *wanted: str) -> dict[str, ShownQueue]:
     gates = await api.manager.gates()
     named = [info.options.get("queue", "default") for info in await api.manager.types.all()]
     named += [name for worker in serving for name in worker.queues or ()]
-    for name in (*wanted, *named, *gates):
+    named += [scope.removeprefix(SCOPE) for scope in gates if scope.startswith(SCOPE)]
+    for name in (*wanted, *named):
         counts[name].update()
-    oldest = await api.manager.oldest()
+    oldest, now = await api.manager.oldest(), await api.manager.now()
     return {
         name: _queue(
             name,
             counts=counts[name],
             oldest_age=oldest.get(name),
-            gate=gates.get(name, _OPEN),
+            gate=gates.get(f"{SCOPE}{name}", _OPEN),
+            now=now,
             workers=sum(worker.queues is None or name in worker.queues for worker in serving),
         )
         for name in counts
     }
 
 
-def _queue(name: str, *, counts: Mapping[Status, int], oldest_age: float | None, gate: Gate, workers: int) -> ShownQueue:
-    until = None if gate.paused_until is None else moment(gate.paused_until)
+def _queue(
+    name: str, *, counts: Mapping[Status, int], oldest_age: float | None, gate: Gate, now: float, workers: int
+) -> ShownQueue:
     return ShownQueue(
         name=name,
         counts={status: counts[status] for status in Status},
         oldest_age=oldest_age,
-        paused=Paused(gate.reason, until) if gate.paused else None,
+        paused=_paused(gate, now),
         max_running=gate.max_running,
         max_running_per_key=gate.max_running_per_key,
         rate=gate.rate,
         workers=workers,
     )
+
+
+def _paused(gate: Gate, now: float) -> Paused | None:
+    until = gate.paused_until
+    if not gate.paused or (until is not None and until <= now):
+        return None
+    return Paused(gate.reason, None if until is None else moment(until))

@@ -13,7 +13,7 @@ from dolgo.api.schema import Empty, LastRun, NewSchedule, Schedules, ShownSchedu
 from dolgo.api.submit import ENVELOPE, told
 from dolgo.api.tasks import SMALL_BODY
 from dolgo.api.views import accepted, answer, moment
-from dolgo.errors import NotFound, Problem
+from dolgo.errors import Problem
 from dolgo.task.manager import Submission
 from dolgo.task.schedules import Planned, Schedule
 
@@ -35,8 +35,8 @@ async def put_schedule(api: Api, call: Call) -> Answer:
 
     Each time it is due one task is submitted, however many servers there are."""
     schedule = _read(await call.body(api.limits.max_payload + ENVELOPE), call.name)
-    new = not await _exists(api, call.name)
-    return answer(_shown(await api.schedules.put(call.name, schedule)), 201 if new else 200)
+    planned, new = await api.schedules.put(call.name, schedule)
+    return answer(_shown(planned), 201 if new else 200)
 
 
 async def delete_schedule(api: Api, call: Call) -> Answer:
@@ -49,17 +49,9 @@ async def run_schedule(api: Api, call: Call) -> Answer:
     """Submit the task of a schedule now, whether it is due, paused or neither."""
     body = await call.body(SMALL_BODY)
     read(body or NOTHING, Empty)
-    found = await api.schedules.run(call.name, await asked.once(call, body))
+    found = await api.schedules.run(call.name, once=await asked.once(call, body))
     ((id, status),) = found.tasks
     return Answer(202, accepted(id, status), ((b"location", b"/tasks/" + id.encode()), *told(found)))
-
-
-async def _exists(api: Api, name: str) -> bool:
-    try:
-        await api.schedules.get(name)
-    except NotFound:
-        return False
-    return True
 
 
 def _read(body: bytes, name: str) -> Schedule:

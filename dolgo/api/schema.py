@@ -63,7 +63,9 @@ class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
     unique_key: Annotated[
         Key | None, Meta(description="While a task of this type and key has not ended, a submit answers with that one.")
     ] = None
-    limit_key: Annotated[Key | None, Meta(description="Tasks of one key share the `max_running_per_key` of a queue or type.")] = None
+    limit_key: Annotated[Key | None, Meta(description="Tasks of one key share the `max_running_per_key` of a queue or type.")] = (
+        None
+    )
     tags: Annotated[Tags | None, Meta(description="Words to find it by in `GET /tasks`.")] = None
     ref: Annotated[Ref | None, Meta(description="In a batch: what `depends_on` of others may call it.")] = None
 
@@ -239,10 +241,12 @@ class NewPause(Struct, frozen=True, forbid_unknown_fields=True):
 class NewLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of a queue that change; null lifts one."""
 
-    max_running: Annotated[Limit | None | UnsetType, Meta(description="Tasks at most at once, over all workers.")] = UNSET
-    max_running_per_key: Annotated[Limit | None | UnsetType, Meta(description="The same for the tasks of one `limit_key`.")] = UNSET
+    max_running: Annotated[Limit | UnsetType | None, Meta(description="Tasks at most at once, over all workers.")] = UNSET
+    max_running_per_key: Annotated[Limit | UnsetType | None, Meta(description="The same for the tasks of one `limit_key`.")] = (
+        UNSET
+    )
     rate: Annotated[
-        Annotated[float, Meta(gt=0, le=MOST_STARTS)] | None | UnsetType, Meta(description="Starts a second at most.")
+        Annotated[float, Meta(gt=0, le=MOST_STARTS)] | UnsetType | None, Meta(description="Starts a second at most.")
     ] = UNSET
 
 
@@ -352,7 +356,7 @@ class Lines(Struct, frozen=True):
     """A part of what a task's handler wrote, oldest first."""
 
     lines: list[ShownLine]
-    next: Annotated[str | None, Meta(description="`after` of the next part; null at the end.")]
+    next: Annotated[str | None, Meta(description="`after` for what comes next; null while there is nothing.")]
 
 
 class Changed(Struct, frozen=True):

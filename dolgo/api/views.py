@@ -11,8 +11,9 @@ from msgspec import UNSET, Raw, Struct
 
 from dolgo.api.call import Answer
 from dolgo.api.schema import FullTask, Progress, ShortTask, ShownAttempt, Waiting
-from dolgo.task.manager import Manager, Reason
+from dolgo.task.manager import Manager
 from dolgo.task.types import Attempt, Details, End, Status, Task, last_outcome
+from dolgo.task.waiting import Reason
 
 NOT_STARTED = frozenset({Status.WAITING, Status.QUEUED})
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -196,15 +196,15 @@ class Manager:
 
     async def wait(self, id: str, timeout: float) -> Task:
         """The task as soon as it is final, or as it is after `timeout` seconds. Raises NotFound."""
-        return await self.wait_until(id, timeout, lambda task: task.status in FINAL)
+        return await self.wait_until(id, timeout, _is_final)
 
-    async def wait_until(self, id: str, timeout: float, enough: Callable[[Task], bool]) -> Task:
+    async def wait_until(self, id: str, timeout: float, enough: Callable[[Task], Awaitable[bool]]) -> Task:
         """The task as soon as `enough` says so of it, or as it is after `timeout` seconds. Raises NotFound."""
         deadline = asyncio.get_running_loop().time() + timeout
         watch = await self._notify.watch(id)
         try:
             task = await self.get(id)
-            while not enough(task):
+            while not await enough(task):
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0 or self._notify.closed:
                     return task
@@ -355,6 +355,10 @@ class Manager:
     async def give_back(self, leases: Sequence[Lease], *, started: bool) -> Sequence[bool]:
         settlements: list[Settlement] = [given_back(lease, started=started) for lease in leases]
         return await self._store.settle(settlements)
+
+
+async def _is_final(task: Task) -> bool:
+    return task.status in FINAL
 
 
 def _kept_under(once: Once, wanted: Batch) -> Put:

@@ -20,6 +20,7 @@ from dolgo.task.announced import Announced
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
+from dolgo.task.schedules import Schedules
 from dolgo.task.types import BrokenFile, ErrorCode, Lease, TypeInfo, WorkerInfo
 from tests.store.clock import Clock
 
@@ -79,16 +80,16 @@ class Web:
         self.store = MemoryStore(clock)
         self.notify = Notify(self.store)
         self.types = Announced(self.store)
-        self.manager = Manager(
-            self.store, rules=Rules(max_payload=LIMITS.max_payload), types=self.types, notify=self.notify, clock=clock
-        )
         self.fleet = Fleet(self.store)
+        rules = Rules(max_payload=LIMITS.max_payload)
+        self.manager = Manager(self.store, rules=rules, types=self.types, notify=self.notify, fleet=self.fleet, clock=clock)
+        self.schedules = Schedules(self.store, self.manager)
         self.health = Healthy()
         self.app = self.make()
         self.http = client(self.app)
 
     def make(self, *, local: bool = False) -> App:
-        return create(self.manager, self.fleet, health=self.health, limits=LIMITS, version="1.2.3", local=local)
+        return create(self.manager, self.fleet, self.schedules, health=self.health, limits=LIMITS, version="1.2.3", local=local)
 
     async def submit(self, type: str = "pause", **members: Any) -> str:
         """The id of a new task."""

@@ -251,7 +251,11 @@ async def test_wait_answers_the_task_as_it_is_when_the_time_is_over(manager: Man
 
 async def test_wait_until_answers_at_the_change_that_is_enough(manager: Manager, store: Store) -> None:
     (id,) = await submit(store)
-    waiting = asyncio.create_task(manager.wait_until(id, DEADLINE, lambda task: task.status is not Status.QUEUED))
+
+    async def enough(task: Task) -> bool:
+        return task.status is not Status.QUEUED
+
+    waiting = asyncio.create_task(manager.wait_until(id, DEADLINE, enough))
     await asyncio.sleep(0)
     (lease,) = (await claim(store)).leases
     assert (await asyncio.wait_for(waiting, DEADLINE)).status is Status.IN_PROGRESS
