@@ -44,7 +44,7 @@ def row(default: object, kind: Kind, help: str, *commands: str, env: str | None 
 class Settings:
     """The values in force, and the origin of each."""
 
-    store: str = row("sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.")
+    store: str = row("sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "prune")
     slots: int = row(5, Whole(0), "Tasks at most at once; 0 serves the web alone.")
     tasks: tuple[str, ...] = row((), Paths(), "Folders, files or modules with task types, besides ./tasks.")
     queues: tuple[str, ...] | None = row(None, Names(), "Queues to take tasks from, comma-separated; all if not given.")
@@ -63,7 +63,7 @@ class Settings:
         "client",
         env="DOLGO_URL",
     )
-    keep: float = row(7 * DAY, Seconds(0), "How long a finished task is kept.")
+    keep: float = row(7 * DAY, Seconds(0), "How long a finished task is kept.", *SERVICE, "prune")
     max_payload: int = row(1 << 20, Size(1), "Largest payload of a task.", "serve")
     max_batch: int = row(64 << 20, Size(1), "Largest body of a batch.", "serve")
     max_result: int = row(16 << 20, Size(1), "Largest result of a task.")

@@ -26,6 +26,7 @@ CONNECT = 5.0  # seconds
 ANSWER = 15.0  # seconds for an answer, besides what the server was asked to wait
 PATIENCE = 2.0  # seconds to try again in: long enough for a busy store, short enough for a person
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between tries; the last one stays
+NOT_MODIFIED = 304
 CODES = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -63,15 +64,38 @@ class Server:
 
     async def get(self, path: str, /, *, wait: float = 0.0, params: Mapping[str, str] | None = None) -> bytes:
         """The body of a GET; `wait` asks the server to hold the answer back until the task is final. Raises `CallFailed`."""
-        asked = dict(params or {}) | ({"wait": f"{wait:.3f}"} if wait else {})
-        return await self._request("GET", path, params=asked, wait=wait)
+        return (await self._request("GET", path, params=_waiting(params, wait), wait=wait)).content
 
-    async def post(self, path: str, /, *, body: bytes = b"", headers: Mapping[str, str] | None = None, repeatable: bool) -> bytes:
-        """The body of a POST's answer. `repeatable`: sent twice it does no more than once. Raises `CallFailed`."""
+    async def changed(
+        self, path: str, etag: str | None, /, *, wait: float, params: Mapping[str, str] | None = None
+    ) -> tuple[bytes | None, str | None]:
+        """The body of a GET as soon as it is another than the one with this ETag, and its own ETag. Raises `CallFailed`.
+
+        None in its place if it was the same for `wait` seconds."""
+        headers = {} if etag is None else {"If-None-Match": etag}
+        response = await self._request("GET", path, params=_waiting(params, wait), headers=headers, wait=wait)
+        body = None if response.status_code == NOT_MODIFIED else response.content
+        return body, response.headers.get("ETag", etag)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        /,
+        *,
+        body: bytes = b"",
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool,
+    ) -> bytes:
+        """The body of what a change is answered. `repeatable`: sent twice it does no more than once. Raises `CallFailed`."""
         sent = {"Content-Type": "application/json"} | dict(headers or {})
-        return await self._request("POST", path, content=body, headers=sent, repeatable=repeatable)
+        asked: dict[str, Any] = {"content": body, "params": dict(params or {}), "headers": sent}
+        return (await self._request(method, path, repeatable=repeatable, **asked)).content
 
-    async def _request(self, method: str, path: str, *, wait: float = 0.0, repeatable: bool = True, **request: Any) -> bytes:
+    async def _request(
+        self, method: str, path: str, *, wait: float = 0.0, repeatable: bool = True, **request: Any
+    ) -> httpx.Response:
         timeout = httpx.Timeout(ANSWER + wait, connect=CONNECT)
         deadline = asyncio.get_running_loop().time() + self.patience
         tried = 0
@@ -86,8 +110,8 @@ class Server:
                 if last or not (repeatable or isinstance(error, httpx.ConnectError)):
                     raise self._unreached(error) from None
             else:
-                if response.is_success:
-                    return response.content
+                if response.is_success or response.status_code == NOT_MODIFIED:
+                    return response
                 if response.status_code != 503 or last or not repeatable:
                     raise self._refused(response)
             await asyncio.sleep(pause)
@@ -134,10 +158,19 @@ def client_command(function: Callable[..., Coroutine[Any, Any, int | None]]) -> 
     return setting_options("client")(as_json(call))
 
 
+def path_of(what: str, name: str, verb: str = "") -> str:
+    """The path of a thing that has a name, or of one of its verbs, whatever the name holds."""
+    # A dot would be taken for a step in the path, and lead from the thing to the list of all.
+    return f"{what}/{quote(name, safe='').replace('.', '%2E')}" + (f"/{verb}" if verb else "")
+
+
 def task_path(id: str, verb: str = "") -> str:
-    """The path of a task, or of one of its verbs, whatever the id holds."""
-    # A dot would be taken for a step in the path, and lead from the task to the list of all.
-    return f"tasks/{quote(id, safe='').replace('.', '%2E')}" + (f"/{verb}" if verb else "")
+    """The path of a task, or of one of its verbs."""
+    return path_of("tasks", id, verb)
+
+
+def _waiting(params: Mapping[str, str] | None, wait: float) -> dict[str, str]:
+    return dict(params or {}) | ({"wait": f"{wait:.3f}"} if wait else {})
 
 
 def decode(raw: bytes, type: type[T]) -> T:

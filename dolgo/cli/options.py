@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,27 @@ import click
 
 from dolgo import settings
 from dolgo.setting_kinds import Flag, Names, Paths, Seconds
+
+FILTERS = (
+    click.option("--status", help="Only tasks of this status."),
+    click.option("--type", help="Only tasks of this type."),
+    click.option("--queue", help="Only tasks in this queue."),
+    click.option("--tag", help="Only tasks with this tag."),
+    click.option("--created-after", metavar="TIME", help="As 2026-01-31T12:00:00Z."),
+    click.option("--created-before", metavar="TIME", help="As 2026-01-31T12:00:00Z."),
+)
+
+
+def filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options that say which tasks are meant."""
+    for option in reversed(FILTERS):
+        function = option(function)
+    return function
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def setting_options(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

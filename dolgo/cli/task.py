@@ -1,4 +1,4 @@
-"""`dolgo get`, `result`, `list`, `cancel` and `retry`: tasks that exist."""
+"""`dolgo get`, `result` and `list`: tasks that exist."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from dolgo.cli import output
 from dolgo.cli.exits import CallFailed, Exit
 from dolgo.cli.http import Server, client_command, decode, task_path
+from dolgo.cli.options import filters, given
 from dolgo.task.types import FINAL, Status
 
 PAGE = 1000  # tasks the server gives at most in one answer
@@ -95,19 +96,14 @@ async def result_command(server: Server, *, id: str, as_json: bool) -> int:
 
 
 @click.command("list")
-@click.option("--status", help="Only tasks of this status.")
-@click.option("--type", help="Only tasks of this type.")
-@click.option("--queue", help="Only tasks in this queue.")
-@click.option("--tag", help="Only tasks with this tag.")
-@click.option("--created-after", metavar="TIME", help="As 2026-01-31T12:00:00Z.")
-@click.option("--created-before", metavar="TIME", help="As 2026-01-31T12:00:00Z.")
+@filters
 @click.option("--order", help="-created_at (newest first), created_at, -finished_at or finished_at.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Tasks at most.")
 @click.option("--full", is_flag=True, help="With --json: everything that is known of each.")
 @client_command
-async def list_command(server: Server, *, limit: int, full: bool, as_json: bool, **filters: str | None) -> int:
+async def list_command(server: Server, *, limit: int, full: bool, as_json: bool, **wanted: str | None) -> int:
     """List tasks. With --json one task a line."""
-    asked = {name: value for name, value in filters.items() if value is not None}
+    asked = given(wanted)
     if full or not as_json:
         asked["view"] = "full"
     tasks, more = await _pages(server, limit, asked)
@@ -137,37 +133,3 @@ async def _pages(server: Server, limit: int, asked: dict[str, str]) -> tuple[lis
 
 def _cells(task: dict[str, Any], heads: tuple[str, ...]) -> list[object]:
     return [output.moment(task.get(head)) if head.endswith("_at") else task.get(head) for head in heads]
-
-
-@click.command("cancel")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@client_command
-async def cancel_command(server: Server, *, ids: tuple[str, ...], as_json: bool) -> int:
-    """Cancel tasks: at once where they wait, as soon as their worker hears of it where they run."""
-
-    async def one(id: str) -> None:
-        _show_change(await server.post(task_path(id, "cancel"), repeatable=True), as_json=as_json)
-
-    return await each(ids, one)
-
-
-@click.command("retry")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@client_command
-async def retry_command(server: Server, *, ids: tuple[str, ...], as_json: bool) -> int:
-    """Run failed or cancelled tasks again."""
-
-    async def one(id: str) -> None:
-        # Repeated after it took, a retry would find the task queued and report a conflict.
-        _show_change(await server.post(task_path(id, "retry"), repeatable=False), as_json=as_json)
-
-    return await each(ids, one)
-
-
-def _show_change(raw: bytes, *, as_json: bool) -> None:
-    if as_json:
-        output.line(raw)
-        return
-    task = decode(raw, Short)
-    note = "  (asked to stop)" if task.status == Status.IN_PROGRESS else ""
-    output.data(f"{output.plain(task.id)}  {task.status}{note}")

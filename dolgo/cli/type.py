@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from dolgo.cli import output
 from dolgo.cli.exits import Exit
-from dolgo.cli.http import Server, client_command, decode
+from dolgo.cli.http import Server, client_command, decode, path_of
 
 
 @click.command("types")
@@ -17,7 +16,7 @@ from dolgo.cli.http import Server, client_command, decode
 @client_command
 async def types_command(server: Server, *, name: str | None, as_json: bool) -> int:
     """List the task types that workers have announced, or show one with its schemas."""
-    raw = await server.get(f"types/{quote(name, safe='').replace('.', '%2E')}" if name else "types")
+    raw = await server.get(path_of("types", name) if name else "types")
     if as_json:
         output.line(raw)
     elif name:

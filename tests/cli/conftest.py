@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -91,10 +92,12 @@ class Stub:
                     return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                if status != 304:
+                    self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = _serve
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
             def log_message(self, *args: Any) -> None:
                 pass

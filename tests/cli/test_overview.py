@@ -1,4 +1,4 @@
-"""`dolgo types`, `queue` and `workers`."""
+"""`dolgo types` and `workers`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ def test_types_are_listed_and_broken_files_told(run: Run, stub: Stub) -> None:
 def test_one_type_is_shown_with_its_schemas(run: Run, stub: Stub) -> None:
     stub.answer("GET /types/t", {"name": "t", "payload_schema": {"type": "object"}})
     assert run("types", "t").out == '{"name":"t","payload_schema":{"type":"object"}}\n'
-
-
-def test_queues_are_listed_with_a_count_for_each_status(run: Run, stub: Stub) -> None:
-    queue = {"name": "default", "counts": {"queued": 3, "done": 1}, "oldest_age": 90.0, "workers": 2}
-    stub.answer("GET /queues", {"queues": [queue]})
-    assert run("queue").out == "default\t0\t3\t0\t1\t0\t0\t2m\t2\n"
-    assert run("queue", "--json").out.startswith('{"queues":[')
 
 
 def test_workers_are_listed_with_what_they_run(run: Run, stub: Stub) -> None:

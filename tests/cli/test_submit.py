@@ -69,6 +69,17 @@ def test_options_are_sent_when_they_are_given(run: Run, stub: Stub) -> None:
     assert submitted(stub)["run_at"] == "2030-01-01T00:00:00Z"
 
 
+def test_every_option_of_a_task_is_sent(run: Run, stub: Stub) -> None:
+    stub.answer("POST /tasks", ACCEPTED, 202)
+    options = ["--timeout", "5m", "--retries", "3", "--keep", "0", "--expires-at", "2030-01-01T00:00:00Z", "--depends-on", "a"]
+    options += ["--depends-on", "b", "--on-parent-failure", "run", "--unique-key", "u", "--limit-key", "l"]
+    assert run("submit", "t", *options).code == 0
+    assert submitted(stub) == {
+        "type": "t", "payload": {}, "timeout": 300, "retries": 3, "keep": 0, "expires_at": "2030-01-01T00:00:00Z",
+        "depends_on": ["a", "b"], "on_parent_failure": "run", "unique_key": "u", "limit_key": "l",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -84,7 +95,9 @@ def test_options_are_sent_when_they_are_given(run: Run, stub: Stub) -> None:
         ["--payload", "[" * 100_000],
         ["a=" + "[" * 100_000],
         ["--delay", "soon"],
-        ["--timeout", "5"],
+        ["--wait-timeout", "5"],
+        ["--retries", "-1"],
+        ["--on-parent-failure", "panic"],
     ],
 )
 def test_a_payload_that_cannot_be_sent_is_a_usage_error(arguments: list[str], run: Run, stub: Stub) -> None:

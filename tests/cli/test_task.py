@@ -1,4 +1,4 @@
-"""`dolgo get`, `result`, `list`, `cancel` and `retry`."""
+"""`dolgo get`, `result` and `list`."""
 
 from __future__ import annotations
 
@@ -90,17 +90,3 @@ def test_a_list_that_is_piped_has_tabs_and_no_heads(run: Run, stub: Stub) -> Non
     line = run("list").out
     assert line.startswith("a\tdone\todd type \tq\t1\t2026-01-31 ")
     assert line.count("\n") == 1
-
-
-def test_cancel_says_what_became_of_each(run: Run, stub: Stub) -> None:
-    stub.answer("POST /tasks/a/cancel", {"id": "a", "status": "cancelled"})
-    stub.answer("POST /tasks/b/cancel", {"id": "b", "status": "in_progress"}, 202)
-    stub.refuse("POST /tasks/c/cancel", 409, "The task is done.")
-    ran = run("cancel", "a", "b", "c")
-    assert ran == (5, "a  cancelled\nb  in_progress  (asked to stop)\n", "dolgo: c: The task is done.\n")
-
-
-def test_retry_says_where_the_task_stands(run: Run, stub: Stub) -> None:
-    stub.answer("POST /tasks/a/retry", QUEUED, 202)
-    assert run("retry", "a") == (0, "a  queued\n", "")
-    assert run("retry", "a", "--json").out == '{"id":"a","status":"queued"}\n'
