@@ -27,6 +27,13 @@ async def test_another_address_is_not_found(web: Web, path: str) -> None:
         assert len(refused(answer, 404, "not-found")["error"]) < 300
 
 
+async def test_a_part_that_has_a_meaning_wins_over_a_name(web: Web) -> None:
+    for verb in ("cancel", "retry"):
+        refused(await web.http.post(f"/tasks/{verb}"), 422, "invalid-request")
+        refused(await web.http.post(f"/tasks/{verb}/{verb}"), 404, "not-found")
+        refused(await web.http.post(f"/tasks/x/{verb}"), 404, "not-found")
+
+
 @pytest.mark.parametrize("path", sorted({route.path for route in ROUTES}))
 async def test_another_method_is_told_which_are_allowed(web: Web, path: str) -> None:
     methods = {route.method for route in ROUTES if route.path == path}

@@ -1,4 +1,4 @@
-"""Task types, queues and workers."""
+"""Task types and workers."""
 
 from __future__ import annotations
 
@@ -41,26 +41,6 @@ async def test_workers_that_run_are_counted_and_their_broken_files_are_shown(web
 @pytest.mark.parametrize("path", ["/types/nope", "/queues/nope", "/types/%00", "/queues/a%20b", "/types/a%2Fb"])
 async def test_what_is_not_there_is_not_found(web: Web, path: str) -> None:
     refused(await web.http.get(path), 404, "not-found")
-
-
-async def test_queues_are_counted(web: Web) -> None:
-    done, _, _ = [await web.submit() for _ in range(3)]
-    await web.http.post(f"/tasks/{done}/cancel")
-    web.clock.advance(2.5)
-    await web.submit(queue="slow", delay=10)
-    await web.announce_worker(queues=("slow", "idle"))
-    await web.announce_worker(id="worker-2", queues=None)
-    queues = {queue["name"]: queue for queue in (await web.http.get("/queues")).json()["queues"]}
-    assert list(queues) == ["default", "idle", "pictures", "slow"]
-    zero = {"waiting": 0, "queued": 0, "in_progress": 0, "done": 0, "failed": 0, "cancelled": 0}
-    null = {"paused": None, "max_running": None, "max_running_per_key": None, "rate": None}
-    counts = {**zero, "queued": 2, "cancelled": 1}
-    assert queues["default"] == {"name": "default", "counts": counts, "oldest_age": 2.5, **null, "workers": 1}
-    assert queues["idle"] == {"name": "idle", "counts": zero, "oldest_age": None, **null, "workers": 2}
-    assert queues["slow"]["counts"] == {**zero, "queued": 1}
-    assert queues["slow"]["oldest_age"] is None
-    assert list(queues["slow"]) == ["name", "counts", "oldest_age", *null, "workers"]
-    assert (await web.http.get("/queues/slow")).json() == queues["slow"]
 
 
 async def test_a_worker_that_runs_many_tasks_is_shown_with_all_of_them(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,10 @@ async def test_every_option_reaches_the_task(web: Web) -> None:
 
 
 async def test_an_option_that_is_null_counts_as_not_given(web: Web) -> None:
-    await web.submit(queue=None, priority=None, run_at=None, delay=None, tags=None)
+    await web.submit(
+        queue=None, priority=None, run_at=None, delay=None, tags=None, timeout=None, retries=None, keep=None, expires_at=None,
+        depends_on=None, on_parent_failure=None, unique_key=None, limit_key=None, ref=None,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -81,8 +84,32 @@ async def test_an_option_that_is_null_counts_as_not_given(web: Web) -> None:
         ({"tags": ["a"] * 33}, ["/tags"]),
         ({"tags": ["\0"]}, ["/tags/0"]),
         ({"tags": ["a", "", 3, "b" * 129, "c\n", "\0"]}, ["/tags/1", "/tags/2", "/tags/3", "/tags/4", "/tags/5"]),
-        ({"timeout": 5}, ["/timeout"]),
-        ({"retries": 1, "unique_key": "a", "a/b~c": 1}, ["/retries", "/unique_key", "/a~1b~0c"]),
+        ({"timeout": 0}, ["/timeout"]),
+        ({"timeout": 31_536_001}, ["/timeout"]),
+        ({"timeout": "5"}, ["/timeout"]),
+        ({"retries": -1}, ["/retries"]),
+        ({"retries": 1001}, ["/retries"]),
+        ({"retries": 1.5}, ["/retries"]),
+        ({"keep": -1}, ["/keep"]),
+        ({"expires_at": "soon"}, ["/expires_at"]),
+        ({"expires_at": "2030-01-31T12:00:00"}, ["/expires_at"]),
+        ({"expires_at": "0001-01-01T00:00:00+23:59"}, ["/expires_at"]),
+        ({"depends_on": "x"}, ["/depends_on"]),
+        ({"depends_on": [""]}, ["/depends_on/0"]),
+        ({"depends_on": ["x" * 105, 5]}, ["/depends_on/0", "/depends_on/1"]),
+        ({"depends_on": ["x"] * 10_001}, ["/depends_on"]),
+        ({"depends_on": ["x", "y"]}, ["/depends_on/0", "/depends_on/1"]),
+        ({"depends_on": ["ref:x"]}, ["/depends_on/0"]),
+        ({"on_parent_failure": "panic"}, ["/on_parent_failure"]),
+        ({"unique_key": ""}, ["/unique_key"]),
+        ({"unique_key": "a" * 256}, ["/unique_key"]),
+        ({"unique_key": "a\0"}, ["/unique_key"]),
+        ({"limit_key": 5}, ["/limit_key"]),
+        ({"limit_key": "a\n"}, ["/limit_key"]),
+        ({"ref": "a"}, ["/ref"]),
+        ({"ref": ""}, ["/ref"]),
+        ({"callback": "https://example.com"}, ["/callback"]),
+        ({"colour": 1, "a/b~c": 1}, ["/colour", "/a~1b~0c"]),
         ({"type": "dolgo.callback"}, ["/type"]),
         ({"type": 5}, ["/type"]),
         ({"type": ""}, ["/type"]),

@@ -14,9 +14,9 @@ from tests.api.web import WORKER, Web, call, refused
 pytestmark = pytest.mark.anyio
 
 FULL = [
-    "id", "status", "error", "type", "queue", "priority", "payload", "attempt", "max_attempts", "created_at", "run_at",
-    "started_at", "finished_at", "expires_at", "worker", "progress", "attempts", "parents", "dependents", "submitted", "tags",
-    "unique_key", "limit_key",
+    "id", "status", "error", "type", "queue", "priority", "payload", "attempt", "max_attempts", "timeout", "keep", "created_at",
+    "run_at", "started_at", "finished_at", "expires_at", "worker", "progress", "waiting_for", "attempts", "parents", "dependents",
+    "submitted", "tags", "on_parent_failure", "unique_key", "limit_key",
 ]  # fmt: skip
 
 

@@ -111,27 +111,37 @@ def test_every_member_of_the_full_view_is_told() -> None:
 # -- command line
 
 
-def command_named(name: str) -> click.Command:
+def leaves() -> dict[str, click.Command]:
+    """Every command by its words, those of groups among them."""
     group = commands()
-    command = group.get_command(click.Context(group), name)
-    assert command is not None
-    return command
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found |= {f"{name} {verb}": inner for verb, inner in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
+LEAVES = leaves()
 
 
 def told_commands() -> dict[str, str]:
     """What the page says of each command."""
-    rows = re.findall(r"^\| `dolgo (\w+)([^`]*)` \| (.*) \|$", read(CLI), re.MULTILINE)
+    rows = re.findall(r"^\| `dolgo ((?:(?:queue|schedule) )?\w+)([^`]*)` \| (.*) \|$", read(CLI), re.MULTILINE)
     assert len(rows) == len({name for name, _, _ in rows})
     return {name: arguments + " " + text for name, arguments, text in rows}
 
 
 def test_every_command_is_told() -> None:
-    assert sorted(told_commands()) == sorted(COMMANDS)
+    assert sorted(told_commands()) == sorted(LEAVES)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", LEAVES)
 def test_a_command_has_the_options_told(name: str) -> None:
-    there = {flag for param in command_named(name).params for flag in param.opts}
+    there = {flag for param in LEAVES[name].params for flag in param.opts}
     told = set(re.findall(r"--[a-z-]+", told_commands()[name]))
     assert told <= there
     shared = {"--server", "--json"} | {setting.flag for setting in TABLE}
@@ -139,8 +149,8 @@ def test_a_command_has_the_options_told(name: str) -> None:
 
 
 def test_every_command_but_the_service_takes_json() -> None:
-    for name in COMMANDS:
-        there = {flag for param in command_named(name).params for flag in param.opts}
+    for name, command in LEAVES.items():
+        there = {flag for param in command.params for flag in param.opts}
         assert ("--json" in there) is (name not in ("serve", "worker")), name
 
 
