@@ -13,7 +13,7 @@ from msgspec import Raw, Struct, structs
 
 from dolgo.api.names import KEY_RULE, LONGEST_NAME, NAME_RULE, RESERVED, TAG_RULE, is_name, is_printable
 from dolgo.api.problem import summary
-from dolgo.api.schema import Batch, NewTask
+from dolgo.api.schema import LONGEST_REF, Batch, NewTask
 from dolgo.errors import InvalidRequest, MalformedJson, Problem
 from dolgo.shape import describe
 from dolgo.shape.walk import Walker
@@ -142,7 +142,8 @@ def flaws(members: Mapping[str, Any] | Any, at: str) -> Iterator[Problem]:
             yield Problem(f"{at}/{name}", "it must lie between the years 1970 and 9999")
     if members.get("run_at") is not None and members.get("delay") is not None:
         yield Problem(f"{at}/delay", "give `run_at` or `delay`, not both")
-    if members.get("ref") is not None and not at:
+    ref = members.get("ref")
+    if isinstance(ref, str) and 1 <= len(ref) <= LONGEST_REF and not at:
         yield Problem("/ref", "only the tasks of a batch can name one another")
     yield from _unprintable(members, at)
 
