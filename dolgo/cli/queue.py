@@ -117,5 +117,5 @@ def _paused(pause: dict[str, Any] | None) -> str:
 
 
 def _limits(queue: dict[str, Any]) -> str:
-    words = (("max_running", "{} at once"), ("max_running_per_key", "{} a key"), ("rate", "{}/s"))
-    return ", ".join(text.format(output.plain(queue[name])) for name, text in words if queue.get(name) is not None)
+    words = (("max_running", "{:g} at once"), ("max_running_per_key", "{:g} a key"), ("rate", "{:g}/s"))
+    return ", ".join(text.format(float(queue[name])) for name, text in words if queue.get(name) is not None)

@@ -150,7 +150,9 @@ def _show(raw: bytes, *, as_json: bool) -> int:
     if as_json:
         output.line(raw)
     else:
-        output.members(decode(raw, dict[str, Any]).items())
+        schedule = decode(raw, dict[str, Any])
+        options = {name: value for name, value in (schedule.get("options") or {}).items() if value is not None}
+        output.members((schedule | {"options": options}).items())
     return Exit.OK
 
 

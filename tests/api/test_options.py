@@ -107,6 +107,20 @@ async def test_a_batch_that_cannot_be_arranged_is_refused_whole(web: Web, tasks:
     assert (await web.http.get("/tasks")).json()["tasks"] == []
 
 
+async def test_attempts_that_failed_are_shown_while_there_is_another(web: Web) -> None:
+    id = await web.submit(retries=1)
+    await web.run(id, error="oh")
+    assert (await web.http.get(f"/tasks/{id}")).json() == {"id": id, "status": "queued"}
+    shown = await full(web, id)
+    assert (shown["status"], shown["error"], shown["attempt"], shown["max_attempts"]) == ("queued", None, 1, 2)
+    assert [(attempt["outcome"], attempt["error"]["message"]) for attempt in shown["attempts"]] == [("failed", "oh")]
+    web.clock.advance(1_000)
+    await web.run(id, error="oh again")
+    shown = await full(web, id)
+    assert (shown["status"], shown["error"]["attempt"]) == ("failed", 2)
+    assert [attempt["error"]["message"] for attempt in shown["attempts"]] == ["oh", "oh again"]
+
+
 async def test_a_unique_key_that_is_taken_answers_with_the_task_that_has_it(web: Web) -> None:
     first = await web.http.post("/tasks", json={"type": "pause", "unique_key": "u"})
     assert "dolgo-existing" not in first.headers

@@ -29,6 +29,7 @@ def test_schedules_are_listed(run: Run, stub: Stub) -> None:
 def test_a_schedule_is_shown(run: Run, stub: Stub) -> None:
     stub.answer("GET /schedules/nightly", SHOWN)
     assert "cron: 30 2 * * *\n" in run("schedule", "get", "nightly").out
+    assert 'options: {"retries":3}\n' in run("schedule", "get", "nightly").out
     assert run("schedule", "get", "nightly", "--json").out.startswith('{"name":"nightly"')
     assert run("schedule", "get", "other").code == 4
 
