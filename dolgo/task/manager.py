@@ -149,10 +149,9 @@ class Manager:
         await self._intake.one(submission)
 
     async def _wanted(self, submissions: Sequence[Submission], batch: bool) -> Batch:
-        if batch:
-            return await self._intake.batch(submissions, pointed=True)
-        (submission,) = submissions
-        return single(await self._intake.one(submission))
+        if batch or len(submissions) != 1:
+            return await self._intake.batch(submissions, pointed=batch)
+        return single(await self._intake.one(submissions[0]))
 
     async def _end_of_another(self, id: str, timeout: float) -> Task | None:
         """The task of an earlier request, if it is or becomes final in time. A key outlives its task, if that is deleted."""
