@@ -18,6 +18,7 @@ Changes = Mapping[str, object]
 def gate(turn: Turn, calls: Sequence[tuple[str, Changes]]) -> list[Gate]:
     turn.changed()
     turn.work = True
+    run(turn.connection, "gating_changed")
     return [_change(turn, scope, changes) for scope, changes in calls]
 
 

@@ -219,8 +219,8 @@ JOIN line ON line.n = due.line GROUP BY queue
 SELECT seq, time, id, line, state, attempt, kind, data FROM event WHERE seq > ? ORDER BY seq LIMIT ?
 
 -- name: held_leases         whose token is current; in: JSON array of [id, token]
-SELECT id, token, n, line, attempt FROM json_each(?) AS shown
-CROSS JOIN task ON id = json_extract(shown.value, '$[0]') AND token = json_extract(shown.value, '$[1]') AND state = 4
+SELECT task.id, token, n, line, attempt FROM json_each(?) AS shown
+CROSS JOIN task ON task.id = json_extract(shown.value, '$[0]') AND token = json_extract(shown.value, '$[1]') AND state = 4
 
 -- name: note                in per row: task, key, value
 INSERT OR REPLACE INTO note (task, key, value) VALUES {rows}
@@ -314,6 +314,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: gate_gone           in: scope
 DELETE FROM gate WHERE scope = ?
+
+-- name: gating_changed
+UPDATE gating SET changes = changes + 1
+
+-- name: gating
+SELECT changes FROM gating
 
 -- name: gate_started        in: tat, scope
 UPDATE gate SET tat = ? WHERE scope = ?

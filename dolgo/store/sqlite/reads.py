@@ -56,6 +56,12 @@ def head(connection: Connection) -> int:
     return run(connection, "log_ends").fetchone()[1] or 0
 
 
+def gating(connection: Connection) -> int:
+    """A number that another one follows whenever a gate is changed."""
+    changes: int = run(connection, "gating").fetchone()[0]
+    return changes
+
+
 def events(connection: Connection, lines: Lines, after: int, limit: int) -> EventPage:
     first, last = run(connection, "log_ends").fetchone()
     if last is None or after > last or after + 1 < first:

@@ -28,13 +28,13 @@ ATTEMPTS_END = "attempt0"  # keys of the notes that tell of earlier attempts lie
 
 # In one statement with its task, so that both are of one moment; and only where there is something to find.
 _HISTORY = (
-    "CASE WHEN attempt > (started_at IS NOT NULL) THEN (SELECT '[' || group_concat(value, ',') || ']' FROM (SELECT value FROM note "
-    f"WHERE note.task = task.n AND key >= '{ATTEMPTS}' AND key < '{ATTEMPTS_END}' ORDER BY key)) END"
+    "CASE WHEN attempt > (started_at IS NOT NULL) THEN (SELECT '[' || group_concat(value, ',') || ']' FROM (SELECT value "
+    f"FROM note WHERE note.task = task.n AND key >= '{ATTEMPTS}' AND key < '{ATTEMPTS_END}' ORDER BY key)) END"
 )
 TASK_COLUMNS = (
     "task.id, line.type, line.hash, line.queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, "
-    "deferrals, generation, suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, keep, "
-    f"expires_at, run_anyway, unique_key, limit_key, {_HISTORY}"
+    "deferrals, generation, suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, "
+    f"keep, expires_at, run_anyway, unique_key, limit_key, {_HISTORY}"
 )
 TASK_FROM = "FROM task JOIN line ON line.n = task.line"
 
@@ -48,9 +48,9 @@ LineKey = tuple[str, str, str]  # queue, type, hash
 
 def to_task(row: tuple[Any, ...]) -> Task:
     """The task of a row of TASK_COLUMNS."""
-    (id, type, hash, queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, deferrals, generation, suspect,
-     cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, keep, expires_at, run_anyway,
-     unique_key, limit_key, history) = row  # fmt: skip
+    (id, type, hash, queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, deferrals, generation,
+     suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, keep, expires_at,
+     run_anyway, unique_key, limit_key, history) = row  # fmt: skip
     return Task(
         id=id, type=type, hash=hash, queue=queue, status=STATUS[state], payload=payload, priority=priority, run_at=run_at,
         attempt=attempt, max_attempts=max_attempts, failures=failures, losses=losses, deferrals=deferrals, generation=generation,
@@ -63,8 +63,8 @@ def to_task(row: tuple[Any, ...]) -> Task:
 
 
 def to_lease(row: Sequence[Any], line: LineKey) -> Lease:
-    """The lease of a row: id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation,
-    timeout, limit_key."""
+    """The lease of a row: id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals,
+    generation, timeout, limit_key."""
     (id, token, _, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
      limit_key) = row  # fmt: skip
     queue, type, hash = line
@@ -106,8 +106,8 @@ class TaskRow:
     """What a rule needs to know of one task, from the statement `row`."""
 
     __slots__ = (
-        "attempt", "cancel_asked", "deferrals", "error", "failures", "finished_at", "generation", "id", "key", "line", "losses", "n",
-        "rank", "run_anyway", "run_at", "started_at", "state", "suspect", "token", "unique_key", "worker",
+        "attempt", "cancel_asked", "deferrals", "error", "failures", "finished_at", "generation", "id", "key", "line", "losses",
+        "n", "rank", "run_anyway", "run_at", "started_at", "state", "suspect", "token", "unique_key", "worker",
     )  # fmt: skip
 
     def __init__(self, row: tuple[Any, ...]) -> None:

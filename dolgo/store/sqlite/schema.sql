@@ -113,6 +113,11 @@ CREATE TABLE gate (                -- there while it holds anything back
     tat                 REAL NOT NULL      -- the theoretical arrival time of the rate: see `gates.py`
 ) WITHOUT ROWID;
 
+CREATE TABLE gating (              -- one row, by which other processes see that gates were changed: that is no event
+    changes INTEGER NOT NULL
+);
+INSERT INTO gating VALUES (0);
+
 CREATE TABLE event (               -- appended last in every commit, so a reader never sees a later seq before an earlier one
     seq     INTEGER PRIMARY KEY,
     time    REAL NOT NULL,

@@ -63,6 +63,7 @@ class SqliteStore(Store):
         self._watched = connect(self._path)
         self._seen = self._data_version()
         self._tail = Tail(self._newest())
+        self._gating = reads.gating(self._watched)
         self._parked = Parked(self.work, self._add_claim)
         self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
         self._opened = True
@@ -97,14 +98,17 @@ class SqliteStore(Store):
         self._parked.go()
 
     def _look(self) -> None:
-        """Notice commits of other processes: SQLite changes `data_version`, and then the log tells."""
+        """Notice commits of other processes: SQLite changes `data_version`, and then the log and the gates tell."""
         try:
             version = self._data_version()
             if version != self._seen:
                 self._seen = version
-                if self._tail.moved_on(self._newest()):
+                gating, news = reads.gating(self._watched), self._tail.moved_on(self._newest())
+                if news:
                     self.log.ring()
-                self._ring_work()  # without an event too: a gate may have been opened
+                if news or gating != self._gating:
+                    self._gating = gating
+                    self._ring_work()
         except sqlite3.Error as error:
             log.warning("Cannot look for other processes' commits: %s", error)
         self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)

@@ -24,9 +24,9 @@ Verb = Callable[[Turn, Sequence[Any]], Sequence[Any]]
 # In the order they run within a commit: leases first, notes before the ends of their attempts, and claims last, so that a claim
 # sees what its commit brings.
 VERBS: dict[str, Verb] = {
-    "renew": renew, "note": note, "put": put, "forget": forget, "gate": gate, "submit": submit, "settle": settle, "cancel": cancel,
-    "retry": retry, "delete": delete, "reclaim": reclaim, "expire": expire, "clamp": clamp, "cascade": cascade, "prune": prune,
-    "trim": trim, "claim": claim,
+    "renew": renew, "note": note, "put": put, "forget": forget, "gate": gate, "submit": submit, "settle": settle,
+    "cancel": cancel, "retry": retry, "delete": delete, "reclaim": reclaim, "expire": expire, "clamp": clamp,
+    "cascade": cascade, "prune": prune, "trim": trim, "claim": claim,
 }  # fmt: skip
 
 # The same for a batch that could not be written as one.
