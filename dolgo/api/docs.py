@@ -112,7 +112,7 @@ def _kind(schema: Json) -> str:
     if "anyOf" in schema:
         return " or ".join(_kind(option) for option in schema["anyOf"])
     if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
+        return ", ".join("null" if value is None else str(value) for value in schema["enum"])
     if "$ref" in schema:
         return str(schema["$ref"].rpartition("/")[2])
     kind = schema.get("format") or schema.get("type", "any JSON")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import click
 
 from dolgo.cli import output
 from dolgo.cli.exits import Exit
 from dolgo.cli.options import load, setting_options
-from dolgo.errors import BadSetting
+from dolgo.errors import BadSetting, StoreUnusable
 
+FILE = "sqlite:///"
 AT_ONCE = 500  # tasks a commit; others that have the store open get their turns in between
 
 
@@ -25,6 +27,8 @@ def prune_command(*, as_json: bool, **flags: str | None) -> int:
     settings = load(flags)
     if settings.store.startswith("memory:"):
         raise BadSetting("A store in memory cannot be reached from outside its process: name another with --store.")
+    if settings.store.startswith(FILE) and not Path(settings.store.removeprefix(FILE)).exists():
+        raise StoreUnusable(f"There is no file for {settings.store}: --store names another.")  # opening it would make one
     count = asyncio.run(_prune(settings.store, settings.keep))
     if as_json:
         output.json({"pruned": count})

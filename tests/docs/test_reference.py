@@ -13,7 +13,7 @@ import pytest
 import dolgo
 from dolgo.api.app import ROUTES
 from dolgo.api.route import Route
-from dolgo.api.schema import FullTask, NewTask
+from dolgo.api.schema import FullTask, NewLimits, NewPause, NewSchedule, NewTask, TaskOptions
 from dolgo.api.spec import ANYWHERE, BODIES, refusals
 from dolgo.cli import COMMANDS, commands
 from dolgo.cli.exits import Exit
@@ -98,9 +98,22 @@ def test_what_every_route_may_refuse_is_told_once() -> None:
     assert set(code(sentence)) == {kind.slug for kind in ANYWHERE} | {BROKEN}
 
 
-def test_every_member_of_a_new_task_is_told() -> None:
-    text = sections(HTTP)["POST /tasks"]
-    assert first_cells(text, "member") == list(NewTask.__struct_encode_fields__)
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("POST /tasks", NewTask),
+        ("PATCH /queues/{queue}", NewLimits),
+        ("PUT /queues/{queue}/pause", NewPause),
+        ("PUT /schedules/{name}", NewSchedule),
+    ],
+)
+def test_every_member_of_a_body_is_told(route: str, body: type[msgspec.Struct]) -> None:
+    assert first_cells(sections(HTTP)[route], "member") == list(body.__struct_encode_fields__)
+
+
+def test_every_option_of_a_schedule_is_told() -> None:
+    (row,) = [row for row in table(sections(HTTP)["PUT /schedules/{name}"], "member") if row[0] == "`options`"]
+    assert set(TaskOptions.__struct_fields__) <= set(code(row[2]))
 
 
 def test_every_member_of_the_full_view_is_told() -> None:
