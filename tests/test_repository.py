@@ -46,13 +46,14 @@ DOORS = {  # what may be imported of a room, and the rooms that may have more
 # Imports inside a function: (module, imported, why).
 LAZY = [
     ("dolgo.cli.serve", "dolgo.main", "brings in everything; only these two commands need it"),
+    ("dolgo.cli.prune", "dolgo.main", "names the stores; of the commands without a server only this one opens one"),
     ("dolgo.cli.openapi", "dolgo.api.openapi", "brings in the web framework; only this command needs it"),
     ("dolgo.main", "dolgo.store.memory", "a store is imported when its URL asks for it"),
     ("dolgo.main", "dolgo.store.sqlite", "a store is imported when its URL asks for it"),
     ("dolgo.tasks.http_request", "dolgo.egress.transport", "brings in httpx; only a child that makes a request needs it"),
     ("dolgo.main", "watchfiles", "only --reload needs it"),
 ]
-UPWARD = {("dolgo.cli.serve", "dolgo.main")}  # the console script starts the composition root
+UPWARD = {("dolgo.cli.serve", "dolgo.main"), ("dolgo.cli.prune", "dolgo.main")}  # the composition root is started from there
 
 MOST_LINES_OF_A_FUNCTION = 40
 MOST_LINES_OF_A_MODULE = 400

@@ -38,7 +38,7 @@ def prune_command(*, as_json: bool, **flags: str | None) -> int:
 
 
 async def _prune(url: str, keep: float) -> int:
-    # The composition root brings in everything: `dolgo --help` need not wait for it.
+    # The composition root names the stores, and brings in everything: `dolgo --help` need not wait for it.
     from dolgo.main import open_store
 
     store = open_store(url)
