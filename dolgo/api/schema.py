@@ -153,7 +153,10 @@ class FullTask(Struct, frozen=True, kw_only=True):
     expires_at: Annotated[Time | None, Meta(description="Cancelled if it has not started by then.")]
     worker: Annotated[str | None, Meta(description="Who runs or ran the newest attempt.")]
     progress: Annotated[Progress | None, Meta(description="As its handler said last.")]
-    waiting_for: Annotated[Waiting | None, Meta(description="While it has not started: why.")]
+    waiting_for: Annotated[
+        Waiting | UnsetType | None,
+        Meta(description="While it has not started: why. Not in a list."),
+    ] = UNSET
     attempts: Annotated[list[ShownAttempt], Meta(description="Oldest first.")]
     parents: Annotated[list[str], Meta(description="Ids of the tasks it depends on.")]
     dependents: Annotated[tuple[str, ...], Meta(description="Ids of the tasks that depend on it.")]

@@ -55,8 +55,7 @@ async def delete_task(api: Api, call: Call) -> Answer:
 
 
 async def _body(api: Api, call: Call, task: Task) -> bytes:
-    (body,) = await views.shown(api.manager, [task], call.query.get("view"))
-    return body
+    return await views.shown_alone(api.manager, task, call.query.get("view"))
 
 
 def _enough(api: Api, call: Call) -> Callable[[Task], Awaitable[bool]]:

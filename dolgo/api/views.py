@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dolgo.api.call import Answer
 from dolgo.api.schema import FullTask, Progress, ShortTask, ShownAttempt, Waiting
 from dolgo.task.manager import Manager
 from dolgo.task.types import Attempt, Details, End, Status, Task, last_outcome
-from dolgo.task.waiting import Reason
-
-NOT_STARTED = frozenset({Status.WAITING, Status.QUEUED})
 
 _NONE = Details((), (), (), None)  # of a task that was deleted between two looks
 _encode = msgspec.json.Encoder().encode
@@ -36,7 +33,7 @@ def short(task: Task | End) -> bytes:
     return accepted(task.id, task.status)
 
 
-def full(task: Task, details: Details, reason: Reason | None) -> bytes:
+def full(task: Task, details: Details, waiting_for: Waiting | UnsetType | None = UNSET) -> bytes:
     """All there is to know of a task."""
     return _encode(
         FullTask(
@@ -59,7 +56,7 @@ def full(task: Task, details: Details, reason: Reason | None) -> bytes:
             expires_at=_moment(task.expires_at),
             worker=task.worker,
             progress=_progress(details.progress),
-            waiting_for=None if reason is None else Waiting(reason.code, reason.text),
+            waiting_for=waiting_for,
             attempts=_attempts(task),
             parents=[parent.id for parent in details.parents],
             dependents=details.dependents,
@@ -73,15 +70,20 @@ def full(task: Task, details: Details, reason: Reason | None) -> bytes:
 
 
 async def shown(manager: Manager, tasks: Sequence[Task], view: str | None) -> list[bytes]:
-    """The tasks in the view asked for."""
+    """Tasks of a list in the view asked for. Why each has not started is left out: it costs a look into its queue."""
     if view != "full":
         return [short(task) for task in tasks]
     found = await manager.details([task.id for task in tasks])
-    return [full(task, details or _NONE, await _reason(manager, task)) for task, details in zip(tasks, found, strict=True)]
+    return [full(task, details or _NONE) for task, details in zip(tasks, found, strict=True)]
 
 
-async def _reason(manager: Manager, task: Task) -> Reason | None:
-    return await manager.waiting_for(task) if task.status in NOT_STARTED else None
+async def shown_alone(manager: Manager, task: Task, view: str | None) -> bytes:
+    """One task in the view asked for."""
+    if view != "full":
+        return short(task)
+    (details,) = await manager.details([task.id])
+    reason = await manager.waiting_for(task)
+    return full(task, details or _NONE, None if reason is None else Waiting(reason.code, reason.text))
 
 
 def answer(value: Struct, status: int = 200) -> Answer:
