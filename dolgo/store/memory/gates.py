@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from dolgo.store.checks import check_gate
 from dolgo.task.types import Gate, HeldUp
 
 Scopes = tuple[str, ...]  # the queue and the type of a task, as gates name them
@@ -27,18 +28,20 @@ class Gates:
 
     # -- what there is
 
-    def change(self, scope: str, changes: Mapping[str, Any]) -> Gate:
-        gate = replace(self._gates.get(scope) or Gate(scope=scope), **changes)
+    def change(self, scope: str, changes: Mapping[str, Any], now: float) -> Gate:
+        gate = replace(_at(self._gates.get(scope) or Gate(scope=scope), now), **changes)
+        check_gate(gate)
         if gate.rate is None:
             self._spent.pop(scope, None)
-        if gate.paused or (gate.max_running, gate.max_running_per_key, gate.rate) != (None, None, None):
+        if _holds(gate):
             self._gates[scope] = gate
         else:
             self._gates.pop(scope, None)
         return gate
 
-    def all(self) -> list[Gate]:
-        return [gate for _, gate in sorted(self._gates.items())]
+    def all(self, now: float) -> list[Gate]:
+        gates = [_at(gate, now) for _, gate in sorted(self._gates.items())]
+        return [gate for gate in gates if _holds(gate)]
 
     # -- what runs
 
@@ -67,7 +70,7 @@ class Gates:
     def shut(self, scopes: Scopes, now: float) -> HeldUp | None:
         """What holds back all tasks of these scopes; None if nothing does."""
         for gate in self._of(scopes):
-            if gate.paused and (gate.paused_until is None or gate.paused_until > now):
+            if _at(gate, now).paused:
                 return HeldUp("queue_paused", gate.scope, gate.paused_until)
             if gate.max_running is not None and self._running[gate.scope] >= gate.max_running:
                 return HeldUp("limit", gate.scope)
@@ -98,6 +101,16 @@ class Gates:
         # Never more than a burst ahead, and written down: else a clock that was set back would hold up everything.
         spent = self._spent[gate.scope] = min(self._spent.get(gate.scope, 0.0), now + _burst(rate) / rate)
         return spent
+
+
+def _at(gate: Gate, now: float) -> Gate:
+    """The gate as it is by now: a pause that is over is none."""
+    over = gate.paused_until is not None and gate.paused_until <= now
+    return replace(gate, paused=False, paused_until=None, reason=None) if over or not gate.paused else gate
+
+
+def _holds(gate: Gate) -> bool:
+    return gate.paused or (gate.max_running, gate.max_running_per_key, gate.rate) != (None, None, None)
 
 
 def _burst(rate: float) -> float:

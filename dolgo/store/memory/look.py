@@ -18,11 +18,14 @@ MOST_LOOKS = 10_000  # tasks that are looked at: a page whose filter matches not
 def in_the_way(table: Table, tasks: Sequence[NewTask], notes: Sequence[Note]) -> Submitted | None:
     """Why none of it may be written."""
     known, unknown, unique = set[str](), dict[str, None](), dict[str, str]()
+    taken_by: dict[tuple[str, str], str] = {}
     for task in tasks:
         if task.id not in table.rows:
             unknown |= {one.id: None for one in task.depends_on if one.id not in known and one.id not in table.rows}
-            if (there := table.has_key(task.type, task.unique_key)) is not None:
-                unique[task.id] = there
+            if task.unique_key is not None:
+                there = table.has_key(task.type, task.unique_key)
+                taken = taken_by.setdefault((task.type, task.unique_key), there or task.id)
+                unique |= {} if taken == task.id else {task.id: taken}
         known.add(task.id)
     lost = not all(held_by(table, note) for note in notes)
     return Submitted([], unique=unique, unknown=list(unknown), lost=lost) if unknown or unique or lost else None

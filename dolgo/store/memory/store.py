@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from dolgo.store.base import Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
-from dolgo.store.checks import check_settlement, check_task
+from dolgo.store.checks import check_note, check_settlement, check_task
 from dolgo.store.memory.edges import Edges
 from dolgo.store.memory.lines import MOST_CLOSED, Walk
 from dolgo.store.memory.look import counted_ahead, details_of, held_by, in_the_way, oldest_of, page_of
@@ -67,6 +67,8 @@ class MemoryStore(Store):
     async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = (), notes: Sequence[Note] = ()) -> Submitted:
         for task in tasks:
             check_task(task)
+        for note in notes:
+            check_note(note)
         now = self._clock()
         planned = self._records.plan(puts, now)
         if isinstance(planned, Record):
@@ -124,6 +126,8 @@ class MemoryStore(Store):
         return took
 
     async def note(self, notes: Sequence[Note]) -> list[bool]:
+        for note in notes:
+            check_note(note)
         now = self._clock()
         took = [held_by(self._table, note) and self._note(note, now) for note in notes]
         self._finish(now)
@@ -205,13 +209,13 @@ class MemoryStore(Store):
     # -- gates
 
     async def gate(self, scope: str, changes: Mapping[str, object]) -> Gate:
-        gate = self._table.gates.change(scope, changes)
+        gate = self._table.gates.change(scope, changes, self._clock())
         self._table.reopen_all()
         self.work.ring()
         return gate
 
     async def gates(self) -> list[Gate]:
-        return self._table.gates.all()
+        return self._table.gates.all(self._clock())
 
     async def held_up(self, id: str) -> HeldUp | None:
         now = self._clock()

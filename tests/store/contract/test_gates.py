@@ -43,6 +43,16 @@ async def test_a_gate_says_until_when_it_is_paused(store: Store, clock: Clock) -
     assert gate.paused_until == clock.now + 10.5
 
 
+async def test_a_pause_that_is_over_is_none(store: Store, clock: Clock) -> None:
+    for scope, limit in (("queue/a", None), ("queue/b", 3)):
+        says = {"paused": True, "paused_until": clock.now + 10, "reason": "because", "max_running": limit}
+        assert (await store.gate(scope, says)).paused
+    clock.advance(10)
+    assert list(await store.gates()) == [Gate(scope="queue/b", max_running=3)]
+    wanted = Gate(scope="queue/b", max_running=3, rate=1.0)
+    assert await store.gate("queue/b", {"rate": 1.0}) == wanted
+
+
 @pytest.mark.parametrize("odd", ["a/b", "новая 🦔", "a%b_", "O'Brien"])
 async def test_a_gate_may_have_any_name(store: Store, odd: str) -> None:
     await submit(store, queue=odd)
