@@ -3,66 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import ExitStack
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 from msgspec.structs import replace
 
-from dolgo.store.base import Claim
-from dolgo.task.types import FINAL, Event, Lease, NewTask, Put, Query, Settlement, Status, Task
-from tests.store.build import claim, fresh_id, numbers, task, wants
-from tests.store.clock import Clock
-from tests.store.kinds import Make, a_folder
-from tests.store.model import Model, same
-from tests.store.moves import ARROWS, LEASE, WAYS, WORKERS, claims, new_tasks, pick, picks, ways, workers
+from dolgo.store.base import Claim, Claimed
+from dolgo.task.types import FINAL, Change, ErrorCode, EventKind, Lease, NewTask, Note, Put, Settlement, Status
+from tests.store.build import after, fresh_id, note, task, wants
+from tests.store.known import same
+from tests.store.looks import Looks
+from tests.store.moves import (
+    KINDS_OF_NOTES,
+    LEASE,
+    SCOPES,
+    WAYS,
+    claims,
+    gate_changes,
+    new_tasks,
+    pick,
+    picks,
+    ways,
+    workers,
+)
 
-T = TypeVar("T")
 
-
-class StoreMachine(RuleBasedStateMachine):
-    """Rules and invariants; a subclass names the store."""
-
-    make: ClassVar[Make]
-    outlives: ClassVar[bool] = False  # whether what is stored is there again when the store is opened anew
+class StoreMachine(Looks):
+    """The rules; a subclass names the store."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.clean_up = ExitStack()
-        self.folder = self.clean_up.enter_context(a_folder())
-        self.loop = asyncio.new_event_loop()
-        self.clock = Clock()
-        self.model = Model()
-        self.model.tick(self.clock.now)
-        self.ids: list[str] = []  # all that were submitted
         self.leases: list[Lease] = []  # all that were handed out, stale ones too
         self.settled: list[Settlement] = []  # all that were sent
-        self.cursor = 0
-        self.seen: dict[str, list[tuple[Status, int]]] = {}  # of the log, by task
-        self.ends: dict[str, Task] = {}  # final tasks as first read
-        self.called_off: set[str] = set()  # tasks whose cancel was answered, until a retry
-        self.sound = True  # False while a step is not known to be right: its own failure is the one to tell of
-        self.open()
-
-    def open(self) -> None:
-        self.store = type(self).make(self.folder, self.clock)
-        self.do(self.store.open())
-
-    def do(self, call: Coroutine[Any, Any, T]) -> T:
-        self.sound = False
-        return self.loop.run_until_complete(call)
 
     def teardown(self) -> None:
         try:
             if self.sound:
                 self.nobody_waits_in_vain()
         finally:
-            self.do(self.store.close())
-            self.loop.close()
-            self.clean_up.close()
+            self.close()
 
     # -- picking from what there is
 
@@ -73,11 +54,18 @@ class StoreMachine(RuleBasedStateMachine):
         return [self.leases[-1 - n % len(self.leases)] for n in numbers] if self.leases else []
 
     def tasks(self, wanted: Sequence[dict[str, Any]]) -> list[NewTask]:
-        news = []
+        news: list[NewTask] = []
         for each in wanted:
-            wait, fields = each["wait"], {name: value for name, value in each.items() if name != "wait"}
-            when = {"run_at": self.clock.now + wait} if wait < 0 else {"delay": wait}
-            news.append(task(id=fresh_id(), tags=(each["queue"],), payload=b'{"n":%d}' % len(self.ids), **fields, **when))
+            wait = each["wait"]
+            fields = {name: value for name, value in each.items() if name not in ("wait", "parents", "inside", "expires")}
+            fields |= {"run_at": self.clock.now + wait} if wait < 0 else {"delay": wait}
+            fields["expires_at"] = each["expires"] and self.clock.now + each["expires"]
+            parents = [id for id in self.some_ids(each["parents"]) if id in self.model.tasks]
+            parents += [news[-1].id] if each["inside"] and news else []
+            fields["depends_on"] = after(*dict.fromkeys(parents))
+            if (each["type"], each["unique_key"]) in {(new.type, new.unique_key) for new in news}:
+                fields["unique_key"] = None  # nobody sends two of one key in one call
+            news.append(task(id=fresh_id(), tags=(each["queue"],), payload=b'{"n":%d}' % len(self.ids), **fields))
         return news
 
     # -- rules: the life of a task
@@ -95,20 +83,26 @@ class StoreMachine(RuleBasedStateMachine):
             news.append(replace(news[0], payload=b"another", queue="other"))
         if known is not None and self.ids and (id := self.some_ids([known])[0]) in self.model.tasks:
             news.insert(0, replace(news[0], id=id, payload=b"another"))
-        self.ids = list(dict.fromkeys([*self.ids, *(new.id for new in news)]))
-        answer = self.do(self.store.submit(news))
-        same("a submit", (answer.existing, answer.statuses), (None, self.model.submit(news)))
+        self.submitted(news)
+
+    def submitted(self, news: list[NewTask], puts: Sequence[Put] = (), notes: Sequence[Note] = ()) -> None:
+        answer = self.do(self.store.submit(news, puts, notes))
+        fresh = [new for new in news if new.id not in self.model.tasks]
+        if self.model.submitted(news, puts, notes, answer):
+            self.ids += dict.fromkeys(new.id for new in fresh)
+        else:
+            self.nothing_is_kept(fresh)
 
     @rule(wanted=st.lists(new_tasks, min_size=1, max_size=2), key=st.sampled_from("kl"), version=st.none() | st.integers(0, 2))
     def submit_with_records(self, wanted: list[dict[str, Any]], key: str, version: int | None) -> None:
-        news, puts = self.tasks(wanted), [Put("m", b"m", None, 100.0), Put(key, b"%d" % len(self.ids), version, 500.0)]
-        answer = self.do(self.store.submit(news, puts))
-        told: Any = answer.existing.key if answer.existing else answer.statuses
-        same("a submit with records", told, self.model.submit(news, puts))
-        if answer.existing is None:
-            self.ids += [new.id for new in news]
-        else:
-            self.nothing_is_kept(news)
+        self.submitted(self.tasks(wanted), [Put("m", b"m", None, 100.0), Put(key, b"%d" % len(self.ids), version, 500.0)])
+
+    @rule(wanted=new_tasks, chosen=picks, stranger=st.booleans())
+    def submit_from_a_handler(self, wanted: dict[str, Any], chosen: list[int], stranger: bool) -> None:
+        """With a note of it under the task in hand; some are no longer in hand, and some depend on what nobody knows."""
+        (new,) = self.tasks([wanted])
+        notes = [note(lease, f"submitted/{new.id}", b'"%s"' % new.id.encode()) for lease in self.some_leases(chosen)]
+        self.submitted([replace(new, depends_on=after("nobody")) if stranger and not notes else new], notes=notes)
 
     @rule(wanted=st.lists(new_tasks, min_size=2, max_size=3), place=st.integers(0, 2))
     def submit_poison(self, wanted: list[dict[str, Any]], place: int) -> None:
@@ -118,8 +112,8 @@ class StoreMachine(RuleBasedStateMachine):
         calls = [self.store.submit(poisoned), self.store.submit(beside)]
         refused, answer = self.do(together(calls))
         assert isinstance(refused, Exception), "what cannot be kept was accepted"
-        same("the submit beside", answer.statuses, self.model.submit(beside))
-        self.ids += [new.id for new in beside]
+        if self.model.submitted(beside, (), (), answer):
+            self.ids += [new.id for new in beside]
         self.nothing_is_kept(poisoned)
 
     def nothing_is_kept(self, news: list[NewTask]) -> None:
@@ -133,11 +127,13 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_something(self, wanted: dict[str, Any]) -> None:
         self.claimed(wants(**wanted))
 
-    def claimed(self, asked: Claim) -> None:
+    def claimed(self, asked: Claim) -> Claimed:
         answer = self.do(self.store.claim(asked))
+        self.follow_log(until=Status.IN_PROGRESS)  # what expires in a claim comes before what it takes
         assert not self.called_off & {lease.id for lease in answer.leases}, "a cancelled task was claimed"
         self.model.claimed(asked, answer)
         self.leases += answer.leases
+        return answer
 
     @rule(
         worker=workers,
@@ -196,6 +192,25 @@ class StoreMachine(RuleBasedStateMachine):
         wanted = self.model.settle(settled)
         same(f"took {settled.status} {settled.outcome}", answer, answer if wanted is None else wanted)
 
+    @precondition(lambda self: self.leases)
+    @rule(chosen=picks, key=st.sampled_from(["progress", "step/a", "log/1"]), kind=st.sampled_from([None, *KINDS_OF_NOTES]))
+    def note(self, chosen: list[int], key: str, kind: EventKind | None) -> None:
+        notes = [note(lease, key, b"%d" % len(self.told), event=kind) for lease in self.some_leases(chosen)]
+        same("notes that took", self.do(self.store.note(notes)), [self.model.note(one) for one in notes])
+
+    # -- rules: gates
+
+    @rule(scope=st.sampled_from(SCOPES), changes=gate_changes)
+    def gate(self, scope: str, changes: dict[str, Any]) -> None:
+        if changes.get("paused_until") is not None:
+            changes = changes | {"paused_until": self.clock.now + changes["paused_until"]}
+        same("a gate", self.do(self.store.gate(scope, changes)), self.model.gating.change(scope, changes))
+
+    @rule(chosen=pick)
+    def ask_why(self, chosen: int) -> None:
+        (id,) = self.some_ids([chosen])
+        self.model.check_held_up(id, self.do(self.store.held_up(id)))
+
     # -- rules: by hand
 
     @rule(what=st.sampled_from(["cancel", "retry", "delete"]), chosen=picks)
@@ -203,9 +218,13 @@ class StoreMachine(RuleBasedStateMachine):
         {"cancel": self.cancel_all, "retry": self.retry_all, "delete": self.delete_all}[what](self.some_ids(chosen))
 
     def cancel_all(self, ids: list[str]) -> None:
-        answers = self.do(self.store.cancel(ids))
-        same("cancel", answers, [self.model.cancel(id) for id in ids])
-        self.called_off |= {id for id, before in zip(ids, answers, strict=True) if before not in (None, *FINAL)}
+        for id, change in zip(ids, self.do(self.store.cancel(ids)), strict=True):
+            self.cancelled(id, change)
+
+    def cancelled(self, id: str, change: Change) -> None:
+        self.model.cancelled(id, change)
+        if change.before not in (None, *FINAL):
+            self.called_off.add(id)
 
     @precondition(lambda self: self.ends)
     @rule(chosen=pick)
@@ -214,14 +233,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.retry_all([ends[-1 - chosen % len(ends)]])
 
     def retry_all(self, ids: list[str]) -> None:
-        answers = self.do(self.store.retry(ids))
-        same("retry", answers, [self.model.retry(id) for id in ids])
-        revived = {id for id, before in zip(ids, answers, strict=True) if before in (Status.FAILED, Status.CANCELLED)}
-        self.called_off -= revived
-        self.ends = {id: end for id, end in self.ends.items() if id not in revived}
+        for id, change in zip(ids, self.do(self.store.retry(ids)), strict=True):
+            self.model.retried(id, change)
 
     def delete_all(self, ids: list[str]) -> None:
-        same("delete", self.do(self.store.delete(ids)), [self.model.delete(id) for id in ids])
+        for id, change in zip(ids, self.do(self.store.delete(ids)), strict=True):
+            self.model.deleted(id, change)
 
     @precondition(lambda self: self.leases)
     @rule(
@@ -229,8 +246,8 @@ class StoreMachine(RuleBasedStateMachine):
         what=st.lists(st.sampled_from(["cancel", "retry", *WAYS]), min_size=6),
     )
     def at_once(self, chosen: list[int], what: list[str]) -> None:
-        """Calls of one store at once, each on a task of its own: what each does is as if it were alone."""
-        leases = list({lease.id: lease for lease in self.some_leases(chosen)}.values())
+        """Calls of one store at once, each on a task of its own kin: what each does is as if it were alone."""
+        leases = self.model.unrelated({lease.id: lease for lease in self.some_leases(chosen)})
         plan = list(zip(what, leases, strict=False))
         calls: dict[str, Callable[[str, Lease], Awaitable[Any]]] = {
             "cancel": lambda _, lease: self.store.cancel([lease.id]),
@@ -239,15 +256,12 @@ class StoreMachine(RuleBasedStateMachine):
         settle = lambda way, lease: self.store.settle([WAYS[way](lease)])  # noqa: E731
         answers = self.do(together([calls.get(way, settle)(way, lease) for way, lease in plan]))
         for (way, lease), (answer,) in zip(plan, answers, strict=True):
-            if way not in WAYS:
-                same(f"{way} at once", answer, getattr(self.model, way)(lease.id))
+            if way == "cancel":
+                self.cancelled(lease.id, answer)
+            elif way == "retry":
+                self.model.retried(lease.id, answer)
             else:
                 self.took(WAYS[way](lease), answer)
-            if way == "cancel" and answer not in (None, *FINAL):
-                self.called_off.add(lease.id)
-            elif way == "retry" and answer in (Status.FAILED, Status.CANCELLED):
-                self.called_off.discard(lease.id)
-                self.ends.pop(lease.id, None)
 
     # -- rules: upkeep, time
 
@@ -260,9 +274,28 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(keep=st.sampled_from([60.0, 5.0, 0.0, 1_000.0]), limit=st.sampled_from([100, 1]), most=st.sampled_from([1_000, 3]))
     def tidy(self, keep: float, limit: int, most: int) -> None:
-        same("pruned", self.do(self.store.prune(keep, limit)), self.model.prune(keep, limit))
+        count = self.do(self.store.prune(keep, limit))
+        left = {one.id for one in self.do(self.store.get(self.ids)) if one}
+        self.model.pruned(keep, limit, count, set(self.model.tasks) - left)
         self.do(self.store.trim(keep, most, 1_000))
         self.model.trim()
+
+    @rule(limit=st.sampled_from([100, 1]))
+    def expire(self, limit: int) -> None:
+        over = [one for one in self.model.tasks.values() if one.expired(self.clock.now)]
+        count = self.do(self.store.expire(limit))
+        found = self.do(self.store.get([one.new.id for one in over]))
+        codes = [one.error and one.error.code for one in found if one]
+        same("expired", (count, codes.count(ErrorCode.EXPIRED)), (min(limit, len(over)),) * 2)
+
+    @rule(limit=st.sampled_from([100, 1]))
+    def cascade(self, limit: int) -> None:
+        moved = self.do(self.store.cascade(limit))
+        assert moved <= limit, "a cascade moved too many"
+        assert not (moved and self.at_once_all), "an end left dependents behind"
+        if moved == 0:
+            self.follow_log()
+            self.model.nothing_is_left()
 
     @rule(seconds=st.sampled_from([10.0, 1.0, 9.5, 29.5, 31.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
@@ -283,85 +316,25 @@ class StoreMachine(RuleBasedStateMachine):
         self.do(self.store.close())
         self.open()
 
-    # -- what holds after every step
-
-    @invariant()
-    def all_holds(self) -> None:
-        self.tasks_are_as_they_should_be()
-        self.counts_are_true()
-        self.the_log_is_the_history()
-        self.records_are_as_written()
-        self.the_asked_are_told()
-        self.sound = True
-
-    def tasks_are_as_they_should_be(self) -> None:
-        """Kept, one holder, counts true: every task looks as the model has it, and there are no others."""
-        found = self.do(self.store.get(self.ids))
-        same("what is kept", [one.id for one in found if one], [id for id in self.ids if id in self.model.tasks])
-        for one in found:
-            if one is not None:
-                self.model.check_task(one)
-                same(f"attempts of {one.id}", numbers(one), list(range(1, one.attempt + 1)))
-                self.final_is_final(one)
-        page = self.do(self.store.list(Query(limit=1_000)))
-        wanted = sorted((one for one in found if one), key=lambda one: (one.created_at, one.id), reverse=True)
-        same("the list", [one.id for one in page.tasks], [one.id for one in wanted])
-        same("tasks on the list", page.tasks, wanted)
-
-    def the_asked_are_told(self) -> None:
-        for worker in WORKERS:
-            wanted = [one.new.id for one in self.model.held(worker) if one.cancel_asked]
-            same(f"what {worker} is asked to stop", sorted(self.do(self.store.asked(worker))), sorted(wanted))
-
-    def final_is_final(self, one: Task) -> None:
-        if one.status in FINAL:
-            assert self.ends.setdefault(one.id, one) == one, "a final task has changed"
-        else:
-            assert one.status != Status.QUEUED or one.id not in self.called_off, "a cancelled task is queued"
-            assert one.id not in self.ends, "a final task has come back by itself"
-
-    def counts_are_true(self) -> None:
-        counts = self.do(self.store.counts())
-        counted = Counter({(one.queue, one.type, one.hash, status): n for one in counts for status, n in one.counts.items() if n})
-        same("the counts", counted, self.model.counts())
-        self.model.check_oldest(self.do(self.store.oldest()))
-
-    def the_log_is_the_history(self) -> None:
-        """A reader that goes on where it was sees every transition once, in order, and no arrow that does not exist."""
-        page = self.do(self.store.events(self.cursor, 1_000))
-        assert not page.reset, "the log has lost its reader"
-        for event in page.events:
-            assert event.seq > self.cursor, "an event comes again or out of order"
-            self.cursor = event.seq
-            self.read(event)
-        same("the end of the log", (page.next, self.do(self.store.head())), (self.cursor, self.cursor))
-        same("the log", self.seen, self.model.log)
-
-    def read(self, event: Event) -> None:
-        seen = self.seen.setdefault(event.id, [])
-        before = seen[-1][0] if seen else None
-        deleted = event.id not in self.model.tasks or before in FINAL
-        legal = (before, event.status) in ARROWS or (deleted and event.status == Status.QUEUED)
-        assert legal, f"no arrow leads from {before} to {event.status}"
-        same("the time of an event", event.time, self.clock.now)
-        seen.append((event.status, event.attempt))
-
-    def records_are_as_written(self) -> None:
-        found = {one.key: (one.value, one.version, one.expires_at) for one in self.do(self.store.records(""))}
-        same("the records", found, self.model.unexpired())
+    # -- at the end
 
     def nobody_waits_in_vain(self) -> None:
-        """At the end everything that is queued is claimed by whoever sleeps until `next_at`."""
+        """Once nothing is paused for good, all ends if somebody sleeps until `next_at` and settles what he gets."""
+        for gate in self.model.gating.all():
+            self.gate(gate.scope, {"paused": False, "paused_until": None, "reason": None})
         while True:
-            asked = wants(limit=50, types=frozenset("xy"))
-            answer = self.do(claim(self.store, limit=50, types=frozenset("xy")))
-            self.model.claimed(asked, answer)
-            if answer.next_at is None and not answer.leases:
+            while self.do(self.store.cascade(100)):
+                self.all_holds()
+            answer = self.claimed(wants(limit=50, types=frozenset("xy")))
+            held = [WAYS["done"](self.model.lease(one)) for one in self.model.held()]
+            self.settle_all(held)
+            self.all_holds()
+            if answer.next_at is None and not held and not self.do(self.store.cascade(100)):
                 break
-            if answer.next_at is not None:
+            if answer.next_at is not None and not held:
                 self.clock.now = max(self.clock.now, answer.next_at)
                 self.model.tick(self.clock.now)
-        same("still queued", [one.new.id for one in self.model.tasks.values() if one.status == Status.QUEUED], [])
+        same("unfinished", [one.new.id for one in self.model.tasks.values() if one.status not in FINAL], [])
 
 
 async def together(calls: Sequence[Awaitable[Any]]) -> list[Any]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dolgo.task.types import Lease, Settlement, Status
-from tests.store.build import again, back, done, failed, stopped
+from dolgo.task.types import EventKind, Lease, OnParentFailure, Settlement, Status
+from tests.store.build import again, back, deferred, done, failed, stopped
 
 WORKERS = ("w1", "w2", "w3")
 LEASE = 30.0
@@ -22,6 +22,12 @@ ARROWS = {  # every arrow there is; None: not there, or deleted
     (Status.IN_PROGRESS, Status.CANCELLED),
     (Status.FAILED, Status.QUEUED),
     (Status.CANCELLED, Status.QUEUED),
+    (None, Status.WAITING),
+    (None, Status.CANCELLED),  # a parent had ended without `done`
+    (Status.WAITING, Status.QUEUED),
+    (Status.WAITING, Status.CANCELLED),
+    (Status.FAILED, Status.WAITING),
+    (Status.CANCELLED, Status.WAITING),
 }
 WAYS: dict[str, Callable[[Lease], Settlement]] = {
     "done": done,
@@ -30,6 +36,7 @@ WAYS: dict[str, Callable[[Lease], Settlement]] = {
     "again": again,
     "again at once": lambda lease: again(lease, 0),
     "lost alone": lambda lease: replace(back(lease, started=True), losses=lease.losses + 1, suspect=True),
+    "deferred": deferred,
     "given back": lambda lease: back(lease, started=True),
     "given back unstarted": lambda lease: back(lease, started=False),
 }
@@ -48,7 +55,30 @@ new_tasks = st.fixed_dictionaries(
         "priority": st.sampled_from([5, 0, 6, 9]),
         "wait": st.sampled_from([0.0, 0.0, 0.0, 10.0, 700.0, -50.0]),
         "max_attempts": st.integers(1, 3),
+        "parents": st.sampled_from([[], [], [], [0], [1], [0, 2]]),
+        "inside": st.booleans(),  # depends on the task before it in the same call
+        "on_parent_failure": st.sampled_from([OnParentFailure.CANCEL, OnParentFailure.CANCEL, OnParentFailure.RUN]),
+        "unique_key": st.sampled_from([None, None, None, "u"]),
+        "limit_key": st.sampled_from([None, None, "k", "l"]),
+        "expires": st.sampled_from([None, None, None, 15.25]),
+        "keep": st.sampled_from([None, None, 20.25]),
+        "needed": st.sampled_from([0.0, 0.0, 777.25]),
     }
+)
+SCOPES = ("queue/a", "type/x", "queue/b")
+KINDS_OF_NOTES = (EventKind.PROGRESS, EventKind.LOG)
+FREE = {"max_running": None, "max_running_per_key": None, "rate": None, "paused": False, "paused_until": None, "reason": None}
+gate_changes = st.sampled_from(
+    [
+        FREE,
+        {"max_running": 1},
+        {"max_running_per_key": 1},
+        {"rate": 0.5},
+        {"max_running": 2, "max_running_per_key": 2, "rate": 5.0},
+        {"paused": True, "reason": "because"},
+        {"paused": True, "paused_until": 12.75},
+        {"max_running": None, "paused": False, "paused_until": None, "reason": None},
+    ]
 )
 claims = st.fixed_dictionaries(
     {
@@ -57,6 +87,7 @@ claims = st.fixed_dictionaries(
         "lease": st.sampled_from([LEASE, 10.0]),
         "types": st.sampled_from([frozenset("xy"), frozenset("x"), frozenset("yz"), frozenset()]),
         "queues": st.sampled_from([None, frozenset("a"), frozenset("bc")]),
+        "ahead": st.sampled_from([False, False, True]),
         "avoid": st.sampled_from([frozenset(), frozenset({("x", "1")}), frozenset({("x", "2"), ("y", "2")})]),
     }
 )

@@ -32,7 +32,7 @@ class Edges:
                 return set(), row.task
         return pending, None
 
-    def after_commit(self, now: float) -> None:
+    def follow(self, now: float) -> None:
         """Move on as many dependents of what has ended or begun anew as one commit may; the rest is left over."""
         table = self._table
         if table.ended or table.begun_anew:

@@ -94,6 +94,7 @@ class MemoryStore(Store):
             await self.work.wait(seen, wait)
         seen, now = self.work.count, self._clock()
         self._expire(MOST_DUE, now)
+        self._edges.follow(now)  # so that what this releases can be claimed
         self._table.let_due_in(now)
         walk = Walk(claim, self._table.groups.values(), self._table.gates, now)
         leases = self._take(claim, walk, now)
@@ -380,7 +381,7 @@ class MemoryStore(Store):
 
     def _finish(self, now: float) -> None:
         """The end of every verb that writes: what follows from it is part of its commit, and then bells ring."""
-        self._edges.after_commit(now)
+        self._edges.follow(now)
         if self._table.joined:
             self._table.joined = False
             self.work.ring()
