@@ -61,10 +61,12 @@ SELECT (SELECT min(run_at) FROM task WHERE state = 2),
     EXISTS (SELECT 1 FROM gate), EXISTS (SELECT 1 FROM keyed_line WHERE head IS NOT NULL),
     EXISTS (SELECT 1 FROM edge WHERE open = 1)
 
--- name: submit              in per row: id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload, timeout,
---                           keep, needed_until, expires_at, run_anyway, unique_key, limit_key, finished_at, error
-INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload, timeout, keep, needed_until,
-    expires_at, run_anyway, unique_key, limit_key, finished_at, error) VALUES {rows}
+-- name: submit              in per row: id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload
+INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload) VALUES {rows}
+
+-- name: submit_full         the same, and limit_key, timeout, keep, needed_until, expires_at, run_anyway, unique_key, finished_at, error
+INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload, limit_key, timeout, keep,
+    needed_until, expires_at, run_anyway, unique_key, finished_at, error) VALUES {rows}
 
 -- name: log                 in per row: time, id, line, state, attempt
 INSERT INTO event (time, id, line, state, attempt) VALUES {rows}

@@ -21,20 +21,25 @@ States = dict[str, int]  # of tasks by id
 
 
 def submit(turn: Turn, calls: Sequence[Call]) -> list[Submitted]:
-    rows: list[Row] = []
+    plain: list[Row] = []
+    full: list[Row] = []
     answers: list[Submitted] = []
     for tasks, puts, notes in calls:
-        if notes or any(task.depends_on or task.unique_key is not None for task in tasks):
-            _insert(turn, rows)  # what was submitted before stands before it
-            rows = []
+        if notes or any(map(_is_checked, tasks)):
+            _insert(turn, plain, full)  # what was submitted before stands before it
+            plain, full = [], []
             answers.append(_submit_checked(turn, tasks, puts, notes))
         elif puts and (existing := records.in_the_way(turn, puts)) is not None:
             answers.append(Submitted([], existing))
         else:
             records.write(turn, puts)
-            rows.extend(_new_row(turn, task) for task in tasks)
+            for task in tasks:
+                if _is_plain(task):
+                    plain.append(_plain_row(turn, task))
+                else:
+                    full.append(_full_row(turn, task))
             answers.append(Submitted([Status.QUEUED] * len(tasks)))
-    _insert(turn, rows)
+    _insert(turn, plain, full)
     turn.work = True  # claims that wait go with every submit, and count on being rung for
     return answers
 
@@ -45,24 +50,49 @@ def submit_again(turn: Turn, calls: Sequence[Call]) -> list[Submitted]:
     return [_submit_checked(turn, *call) for call in calls]
 
 
-def _new_row(turn: Turn, task: NewTask) -> Row:
+def _is_checked(task: NewTask) -> bool:
+    """Whether something may stand in its way."""
+    return task.unique_key is not None or len(task.depends_on) > 0
+
+
+def _is_plain(task: NewTask) -> bool:
+    """Whether it uses none of the columns that cost half of a submit again."""
+    return (
+        task.timeout is task.keep is task.expires_at is None
+        and task.limit_key is None
+        and not task.needed
+        and task.on_parent_failure is OnParentFailure.CANCEL
+    )
+
+
+def _plain_row(turn: Turn, task: NewTask) -> Row:
     run_at = turn.now + task.delay if task.run_at is None else task.run_at
     state = READY if run_at <= turn.now else LATER
     line = turn.line((task.queue, task.type, task.hash))
     return (task.id, line, state, run_at - task.lead, run_at, task.priority, task.max_attempts, turn.now, from_tags(task.tags),
-            task.payload, task.timeout, task.keep, turn.now + task.needed if task.needed else None, task.expires_at,
-            task.on_parent_failure is OnParentFailure.RUN, task.unique_key, task.limit_key or "", None, None)  # fmt: skip
+            task.payload)  # fmt: skip
 
 
-def _insert(turn: Turn, rows: Sequence[Row]) -> int:
-    """Write the rows and count them; the number of the first."""
-    _, last = run_rows(turn.connection, "submit", rows)
-    for row in rows:
-        id, line, state, rank, key = row[0], row[1], row[2], row[3], row[16]
+def _full_row(turn: Turn, task: NewTask) -> Row:
+    needed_until = turn.now + task.needed if task.needed else None
+    anyway = task.on_parent_failure is OnParentFailure.RUN
+    return (*_plain_row(turn, task), task.limit_key or "", task.timeout, task.keep, needed_until, task.expires_at, anyway,
+            task.unique_key, None, None)  # fmt: skip
+
+
+def _insert(turn: Turn, plain: Sequence[Row], full: Sequence[Row]) -> int:
+    """Write the rows and count them; the number of the last."""
+    run_rows(turn.connection, "submit", plain)
+    _, last = run_rows(turn.connection, "submit_full", full)
+    for id, line, state, rank, *_ in plain:
+        turn.moved(id, line, "", 0, state, 0)
+        turn.joined(line, "", rank, state)
+    for row in full:
+        id, line, state, rank, key = *row[:4], row[10]
         turn.moved(id, line, key, 0, state, 0)
         if state in (LATER, READY):
             turn.joined(line, key, rank, state)
-    return last - len(rows) + 1
+    return last
 
 
 # -- call by call
@@ -125,7 +155,7 @@ def _write(turn: Turn, news: Sequence[NewTask], states: States) -> None:
         row = _standing(turn, task, found)
         states[task.id] = row[2]
         rows.append(row)
-    first = _insert(turn, rows)
+    first = _insert(turn, (), rows) - len(rows) + 1
     edges: list[Row] = []
     for n, task in enumerate(news, start=first):
         waits = states[task.id] == WAITING
@@ -136,7 +166,7 @@ def _write(turn: Turn, news: Sequence[NewTask], states: States) -> None:
 
 
 def _standing(turn: Turn, task: NewTask, found: Parents) -> Row:
-    row = _new_row(turn, task)
+    row = _full_row(turn, task)
     error = in_the_way(found) if task.on_parent_failure is OnParentFailure.CANCEL else None
     if error is not None:
         return (*row[:2], CANCELLED, *row[3:-2], turn.now, from_error(error))
