@@ -336,3 +336,7 @@ WHERE queue = ? AND (rank, task.id) < (?, ?) LIMIT ?)
 -- name: ahead_keyed         the same with one, among so many looked at; in: queue, how many, rank, id
 SELECT count(*) FROM (SELECT rank, task.id FROM line CROSS JOIN task ON task.line = line.n AND limit_key > '' AND state = 3
 WHERE queue = ? LIMIT ?) WHERE (rank, id) < (?, ?)
+
+-- name: ahead_due           the same of tasks whose time has come but that no claim has moved yet; in: now, how many, queue, rank, id
+SELECT count(*) FROM (SELECT line, rank, id FROM task WHERE state = 2 AND run_at <= ? ORDER BY run_at LIMIT ?) AS due
+JOIN line ON line.n = due.line WHERE queue = ? AND (rank, id) < (?, ?)

@@ -128,11 +128,12 @@ def held_up(connection: Connection, id: str, now: float) -> HeldUp | None:
         lines = Lines()
         standing = Gates(connection, lambda n: lines.key(connection, n)[:2], now, run(connection, "lines_running").fetchall())
         found = standing.held_up(line) or (standing.key_held_up(line, key) if key else None) or HeldUp("behind")
-        return msgspec.structs.replace(found, ahead=_ahead(connection, queue, rank, id))
+        return msgspec.structs.replace(found, ahead=_ahead(connection, queue, (rank, id), now))
 
 
-def _ahead(connection: Connection, queue: str, rank: float, id: str) -> int:
+def _ahead(connection: Connection, queue: str, place: tuple[float, str], now: float) -> int:
     """Claimable tasks of the queue that come first; those with a limit key only as far as they are among the first looked at."""
-    (plain,) = run(connection, "ahead", queue, rank, id, MOST_AHEAD).fetchone()
-    (keyed,) = run(connection, "ahead_keyed", queue, MOST_AHEAD, rank, id).fetchone()
-    return int(min(plain + keyed, MOST_AHEAD))
+    (plain,) = run(connection, "ahead", queue, *place, MOST_AHEAD).fetchone()
+    (keyed,) = run(connection, "ahead_keyed", queue, MOST_AHEAD, *place).fetchone()
+    (due,) = run(connection, "ahead_due", now, MOST_AHEAD, queue, *place).fetchone()
+    return int(min(plain + keyed + due, MOST_AHEAD))

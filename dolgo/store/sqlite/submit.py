@@ -110,10 +110,9 @@ def _submit_checked(turn: Turn, tasks: Sequence[NewTask], puts: Sequence[Put], n
     held = noting.current(turn, notes) if notes else {}
     if any((item.id, item.token) not in held for item in notes):
         return Submitted([], lost=True)
-    if unknown := _unknown(news, states):
-        return Submitted([], unknown=unknown)
-    if unique := _unique_taken(turn, news):
-        return Submitted([], unique=unique)
+    unique, unknown = _unique_taken(turn, news), _unknown(news, states)
+    if unique or unknown:
+        return Submitted([], unique=unique, unknown=unknown)
     records.write(turn, puts)
     _write(turn, news, states)
     noting.write(turn, notes, held)
