@@ -144,9 +144,10 @@ class Unfinished:
     def end(self, text: str) -> str:
         """The line, which ends with this."""
         self.add(text)
-        left_out = self._size - len(self._start) - len(self._rest)
-        gap = f"\n… {left_out} characters left out …\n" if left_out else ""
-        return self._start + gap + self._rest
+        if self._size == len(self._start) + len(self._rest):
+            return self._start + self._rest
+        rest = self._rest[-HALF:]
+        return f"{self._start}\n… {self._size - len(self._start) - len(rest)} characters left out …\n{rest}"
 
 
 def _line(number: int, time: float, level: str, text: str) -> bytes:

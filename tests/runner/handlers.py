@@ -106,6 +106,11 @@ def act_blocking(how: str, mark: str = "") -> Any:
     return act(how, mark)
 
 
+@task(isolation="thread")
+def act_thread(how: str, mark: str = "") -> Any:
+    return act(how, mark)
+
+
 class Odd(Exception):
     def __str__(self) -> str:
         raise SystemExit("not even this")

@@ -311,6 +311,20 @@ def compute(mark: str) -> None:
         pass
 
 
+@task(isolation="thread")
+def compute_thread(mark: str) -> None:
+    Path(mark).touch()
+    while True:
+        pass
+
+
+@task
+async def compute_async(mark: str) -> None:
+    Path(mark).touch()
+    while True:
+        pass
+
+
 @task
 def defy_blocking(mark: str) -> None:
     """Does not let itself be stopped."""

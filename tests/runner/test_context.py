@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from dolgo.runner.context import Context, SyncContext
+from dolgo.runner.parents import Parent
+from dolgo.task.types import Status
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("kind", [Context, SyncContext])
@@ -40,3 +45,62 @@ def test_a_task_leaves_no_logger_behind() -> None:
     for number in range(100):
         Context(str(number), type="one", queue="q", payload=b"{}", attempt=1).log.debug("x")
     assert len(logging.Logger.manager.loggerDict) <= known + 3
+
+
+# Made by hand, as in a test of a handler
+
+
+def by_hand(**more: Any) -> dict[str, Any]:
+    return {"id": "id", "type": "t", "queue": "q", "payload": b"{}", "attempt": 3, **more}
+
+
+PARENT = Parent("a", None, "t", Status.DONE, 1, None)
+
+
+async def test_without_a_child_steps_run_and_nothing_is_stored() -> None:
+    async def later(word: str, *, times: int) -> tuple[str, ...]:
+        return (word,) * times
+
+    ctx = Context(**by_hand())
+    assert await ctx.step("a", later, "x", times=2) == ["x", "x"]
+    assert await ctx.step("b", str.upper, "x") == "X"
+    assert SyncContext(**by_hand()).step("a", lambda word: (word, 1), "x") == ["x", 1]
+
+
+async def test_without_a_child_progress_and_the_log_go_nowhere() -> None:
+    for ctx in (Context(**by_hand()), SyncContext(**by_hand())):
+        ctx.progress(1, 2, "half")
+        ctx.log.info("half")
+        with pytest.raises(ValueError, match="in numbers, not '1'"):
+            ctx.progress("1")  # type: ignore[arg-type]
+
+
+async def test_without_a_child_submitting_is_an_error_that_says_why() -> None:
+    with pytest.raises(RuntimeError, match="made by hand"):
+        await Context(**by_hand()).submit("echo")
+    with pytest.raises(RuntimeError, match="made by hand"):
+        SyncContext(**by_hand()).submit("echo")
+
+
+async def test_without_a_child_the_parents_are_those_given() -> None:
+    assert [parent async for parent in Context(**by_hand(parents=[PARENT])).parents] == [PARENT]
+    assert list(SyncContext(**by_hand(parents=[PARENT])).parents) == [PARENT]
+    assert [parent async for parent in Context(**by_hand()).parents] == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "a\0", "\ud800", 5])
+def test_what_is_no_name_of_a_step_is_refused(name: Any) -> None:
+    with pytest.raises(ValueError, match="is not the name of a step"):
+        SyncContext(**by_hand()).step(name, int)
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 200, "a/b: ç € 🙂"])
+def test_a_step_may_be_named_in_any_language(name: str) -> None:
+    assert SyncContext(**by_hand()).step(name, int) == 0
+
+
+def test_a_step_within_itself_is_an_error() -> None:
+    ctx = SyncContext(**by_hand())
+    with pytest.raises(ValueError, match="step `a` runs already"):
+        ctx.step("a", lambda: ctx.step("a", int))
+    assert ctx.step("b", lambda: ctx.step("c", int)) == 0
