@@ -19,8 +19,8 @@ ISOLATIONS = ["in_loop", "in_single", "in_thread", "in_process"]
 GRACE = 0.3  # seconds
 TIMEOUT = 0.4  # seconds, of what would not end
 
-# By how it ends: status, code of the error, outcomes of the attempts before the last one. Each may be tried again after a failure,
-# so what is tried once shows that another try was not given.
+# By how it ends: status, code of the error, outcomes of the attempts before the last. Each may be tried again after a failure, so
+# what is tried once shows that another try was not given.
 ENDS = {
     "return": (Status.DONE, None, []),
     "raise": (Status.FAILED, ErrorCode.HANDLER_ERROR, [Outcome.FAILED]),

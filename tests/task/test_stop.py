@@ -10,11 +10,12 @@ import pytest
 from dolgo.task import crew as crew_room
 from dolgo.task.manager import Submission
 from dolgo.task.types import ErrorCode, Outcome, Status, Task
-from tests.task.yard import Yard, gone, history, pids, until
+from tests.task.yard import HANDLERS, Yard, gone, history, pids, until
 
 pytestmark = pytest.mark.anyio
 
 GRACE = 0.3  # seconds
+WAYS = str(Path(__file__).with_name("ways.py"))
 
 
 async def timed(yard: Yard, type: str, timeout: float, *, retries: int = 0, **payload: object) -> str:
@@ -129,3 +130,47 @@ async def test_what_was_not_asked_to_stop_is_not_killed_with_an_old_child(yard: 
     await yard.end(await yard.one("quick"))
     Path(file).touch()
     assert outcome(await yard.end(old)) == (Status.DONE, None, 0, 0)
+
+
+# -- with what they started
+
+
+async def test_a_process_that_a_handler_started_is_gone_with_it_and_the_handler_cleans_up(yard: Yard) -> None:
+    worker = await yard.start(grace=60.0, paths=(HANDLERS, WAYS))
+    mark = yard.mark()
+    task = await yard.end(await timed(yard, "cleans_up", 0.5, mark=mark))
+    assert outcome(task) == (Status.FAILED, ErrorCode.TIMEOUT, 1, 0)
+    child, other = pids(mark)
+    assert pids(mark + ".cleaned") == [child]
+    await until(lambda: gone(child) and gone(other))
+    assert (await yard.end(await yard.one("quick_def"))).status is Status.DONE
+    assert worker._crew._deaths["single"] == 0
+
+
+async def test_a_thread_that_looks_whether_it_is_to_stop_leaves_its_child_at_work(yard: Yard) -> None:
+    worker = await yard.start(grace=60.0, paths=(HANDLERS, WAYS))
+    mark = yard.mark()
+    id = await yard.one("looks_up", mark=mark)
+    (pid,) = await yard.begun(mark)
+    await yard.manager.cancel(id)
+    assert (await yard.end(id)).status is Status.CANCELLED
+    berth = worker._crew._loop_berth
+    assert berth is not None
+    assert (berth.pid, berth.retired) == (pid, False)
+
+
+async def test_the_others_in_a_child_with_a_thread_that_holds_out_end_there(yard: Yard) -> None:
+    """Nobody is killed for it: the child takes nothing more, and ends with the last of what else it runs."""
+    worker = await yard.start(grace=GRACE, slots=2, paths=(HANDLERS, WAYS))
+    file, marks = yard.mark(), [yard.mark(), yard.mark()]
+    other = await yard.one("wait_for", file=file, mark=marks[0])
+    held_out = await timed(yard, "in_thread", 0.1, how="endless", mark=marks[1])
+    (pid,) = await yard.begun(marks[0])
+    assert outcome(await yard.end(held_out)) == (Status.FAILED, ErrorCode.TIMEOUT, 1, 0)
+    assert (await yard.end(await yard.one("quick"))).status is Status.DONE
+    assert pids(marks[1]) == [pid]
+    Path(file).touch()
+    task = await yard.end(other)
+    assert (outcome(task), task.history) == ((Status.DONE, None, 0, 0), ())
+    await until(lambda: gone(pid))
+    await until(lambda: worker._running == 0)

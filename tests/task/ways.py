@@ -83,25 +83,63 @@ def looks_up(mark: str, ctx: SyncContext) -> str:
 
 
 @task
-async def says(lines: int, ctx: Context) -> None:
-    """Tells how far it is, and what it does, until it ends."""
-    for line in range(lines):
-        ctx.progress(line + 1, total=lines)
-        ctx.log.info("line %d", line + 1)
+async def says_in_loop(lines: int, ctx: Context, file: str = "") -> None:
+    say(lines, ctx)
+    while file and not os.path.exists(file):
+        await asyncio.sleep(0.005)
 
 
 @task
-async def asks(mark: str, ctx: Context) -> list[int]:
-    """Two steps; the first attempt ends between them."""
+def says_in_single(lines: int, ctx: SyncContext, file: str = "") -> None:
+    say(lines, ctx)
+    while file and not os.path.exists(file):
+        time.sleep(0.005)
 
-    def one() -> int:
-        mark_begun(mark)
-        return 1
 
-    first = await ctx.step("one", one)
+@task(isolation="thread")
+def says_in_thread(lines: int, ctx: SyncContext, file: str = "") -> None:
+    says_in_single(lines, ctx, file)
+
+
+@task
+async def asks_in_loop(mark: str, ctx: Context) -> list[object]:
+    """Two steps and a task of its own; the first attempt ends between them."""
+    first = await ctx.step("one", lambda: mark_begun(mark) or 1)
+    child = await ctx.submit("quick", {"value": 5})
     if ctx.attempt == 1:
         raise Retry(delay=0.0)
-    return [first, await ctx.step("two", lambda: 2)]
+    return [first, await ctx.step("two", lambda: 2), child]
+
+
+@task
+def asks_in_single(mark: str, ctx: SyncContext) -> list[object]:
+    first = ctx.step("one", lambda: mark_begun(mark) or 1)
+    child = ctx.submit("quick", {"value": 5})
+    if ctx.attempt == 1:
+        raise Retry(delay=0.0)
+    return [first, ctx.step("two", lambda: 2), child]
+
+
+@task(isolation="thread")
+def asks_in_thread(mark: str, ctx: SyncContext) -> list[object]:
+    return asks_in_single(mark, ctx)
+
+
+@task
+async def asks_for_nonsense(ctx: Context) -> None:
+    await ctx.submit("no_such_type")
+
+
+@task
+async def asks_much(number: int, ctx: Context) -> int:
+    return len(set(await asyncio.gather(*(ctx.submit("quick", {"value": n}) for n in range(number)))))
+
+
+def say(lines: int, ctx: Context | SyncContext) -> None:
+    """Tells how far it is, and what it does."""
+    for line in range(lines):
+        ctx.progress(line + 1, total=lines)
+        ctx.log.info("line %d", line + 1)
 
 
 def end(how: str, attempt: int) -> object:
