@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from math import ceil
 
 from msgspec import Struct
 
@@ -36,7 +35,7 @@ class Waiting:
             return None
         now = await self._store.now()
         if task.run_at > now:
-            return Reason("scheduled", f"It may start at {_moment(task.run_at)}, in {_span(task.run_at - now)}.")
+            return Reason("scheduled", f"It may start at {_moment(task.run_at)}.")
         held_up = await self._store.held_up(task.id)
         if held_up is None:  # claimed this moment
             return None
@@ -85,7 +84,3 @@ def _behind(ahead: int) -> Reason:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _span(seconds: float) -> str:
-    return f"{ceil(seconds):,} s"

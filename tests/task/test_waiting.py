@@ -40,10 +40,13 @@ async def reason(manager: Manager, id: str) -> tuple[str, str]:
     return found.code, found.text
 
 
-async def test_scheduled_for_later(manager: Manager) -> None:
-    code, text = await reason(manager, await submit(manager, delay=90.0))
-    assert code == "scheduled"
-    assert "in 90 s" in text
+async def test_scheduled_for_later_and_the_sentence_stands_still(manager: Manager, clock: Clock) -> None:
+    """Who waits for a change of what is shown must not be answered because a second has passed."""
+    id = await submit(manager, run_at=1_700_000_090.0)
+    said = await reason(manager, id)
+    assert said == ("scheduled", "It may start at 2023-11-14T22:14:50Z.")
+    clock.advance(30)
+    assert await reason(manager, id) == said
 
 
 async def test_parents(manager: Manager) -> None:
