@@ -52,17 +52,16 @@ class Standing:
         rate = self.gate.rate
         return 0.0 if rate is None else self.tat - (burst(rate) - 1) / rate
 
-    def paused(self) -> HeldUp | None:
+    def shut(self, now: float) -> HeldUp | None:
+        """What it holds everything back by."""
         gate = self.gate
-        return HeldUp("queue_paused", gate.scope, gate.paused_until) if gate.paused else None
-
-    def full(self) -> HeldUp | None:
-        most = self.gate.max_running
-        return HeldUp("limit", self.gate.scope) if most is not None and self.running >= most else None
-
-    def too_fast(self, now: float) -> HeldUp | None:
-        rate, at = self.gate.rate, self.next_start
-        return HeldUp("rate", self.gate.scope, at) if rate is not None and now < at else None
+        if gate.paused:
+            return HeldUp("queue_paused", gate.scope, gate.paused_until)
+        if gate.max_running is not None and self.running >= gate.max_running:
+            return HeldUp("limit", gate.scope)
+        if gate.rate is not None and now < (at := self.next_start):
+            return HeldUp("rate", gate.scope, at)
+        return None
 
     def key_full(self, key: str) -> HeldUp | None:
         most = self.gate.max_running_per_key
@@ -87,15 +86,7 @@ class Gates:
 
     def held_up(self, line: int) -> HeldUp | None:
         """What closes the whole line; None: it is open, as far as its tasks without a limit key go."""
-        gates = self._of(line)
-        if not gates:
-            return None
-        found = [
-            *(gate.paused() for gate in gates),
-            *(gate.full() for gate in gates),
-            *(gate.too_fast(self._now) for gate in gates),
-        ]
-        return next((reason for reason in found if reason is not None), None)
+        return next((reason for gate in self._of(line) if (reason := gate.shut(self._now)) is not None), None)
 
     def key_held_up(self, line: int, key: str) -> HeldUp | None:
         """What closes the line to the tasks of one limit key, whatever else does."""
@@ -106,8 +97,8 @@ class Gates:
         return next((reason for gate in gates if (reason := gate.key_full(key)) is not None), None)
 
     def counts(self, line: int) -> bool:
-        """Whether a gate counts what the line has running or starting."""
-        return any(is_limit(gate.gate) for gate in self._of(line))
+        """Whether a start in the line, without a limit key, takes something from another."""
+        return any(gate.gate.max_running is not None or gate.gate.rate is not None for gate in self._of(line))
 
     def take(self, line: int, key: str) -> None:
         """A task of the line starts."""

@@ -86,6 +86,9 @@ SELECT min(run_at) FROM task WHERE state = 2
 -- name: line_first          the first claimable tasks of a line; in: line, limit key, how many
 SELECT rank, id, n FROM task WHERE line = ? AND limit_key = ? AND state = 3 ORDER BY rank, id LIMIT ?
 
+-- name: is_claimable        whether there is something in the line, whatever its head says; in: line
+SELECT EXISTS (SELECT 1 FROM task WHERE line = ? AND state = 3)
+
 -- name: claim               in: worker, started_at, lease_until, JSON array of n, now; the state is asked again: never take a task
 --                           twice, nor one that has expired
 UPDATE task SET state = 4, attempt = attempt + 1, token = lower(hex(randomblob(8))), worker = ?, started_at = ?, lease_until = ?

@@ -83,7 +83,7 @@ class Walk:
 
     def _pass_over(self, line: int, held_up: HeldUp) -> None:
         self._passed.add(line)
-        if held_up.until is not None:
+        if held_up.until is not None and run(self._turn.connection, "is_claimable", line).fetchone()[0]:
             self.next_at = held_up.until if self.next_at is None else min(self.next_at, held_up.until)
 
     def _open(self, line: int, key: str) -> bool:
