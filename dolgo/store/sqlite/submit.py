@@ -105,14 +105,16 @@ def _submit_checked(turn: Turn, tasks: Sequence[NewTask], puts: Sequence[Put], n
     if (existing := records.in_the_way(turn, puts)) is not None:
         return Submitted([], existing)
     states = _states(turn, {task.id for task in tasks} | {parent.id for task in tasks for parent in task.depends_on})
-    fresh = {task.id: task for task in reversed(tasks) if task.id not in states}  # of the same id twice, the first
-    news = list(fresh.values())[::-1]
+    fresh: dict[str, NewTask] = {}
+    for task in tasks:
+        if task.id not in states:
+            fresh.setdefault(task.id, task)  # of the same id twice, the first
+    news = list(fresh.values())
     held = noting.current(turn, notes) if notes else {}
-    if any((item.id, item.token) not in held for item in notes):
-        return Submitted([], lost=True)
+    lost = any((item.id, item.token) not in held for item in notes)
     unique, unknown = _unique_taken(turn, news), _unknown(news, states)
-    if unique or unknown:
-        return Submitted([], unique=unique, unknown=unknown)
+    if lost or unique or unknown:
+        return Submitted([], unique=unique, unknown=unknown, lost=lost)
     records.write(turn, puts)
     _write(turn, news, states)
     noting.write(turn, notes, held)
