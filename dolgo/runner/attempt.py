@@ -49,32 +49,20 @@ class Shared(NamedTuple):
 class Attempt:
     """A job that waits or runs. Nothing that a handler raises gets past it, `SystemExit` and its like included."""
 
-    __slots__ = (
-        "_broken_into",
-        "_exposed",
-        "_notebook",
-        "_outcome",
-        "_over",
-        "_shared",
-        "asked",
-        "entered",
-        "job",
-        "task",
-        "thread",
-    )
+    # Most of these are never touched in most jobs; those of the class cost a job nothing.
+    asked = False  # the worker wants it stopped
+    entered = False  # a task that is cancelled before its first step would run no line of ours, and report nothing
+    task: asyncio.Task[None] | None = None
+    thread: threading.Thread | None = None  # that its handler runs in, if it has one of its own
+    _notebook: Notebook | None = None
+    _over = False
+    _outcome: asyncio.Future[tuple[Any, BaseException | None]] | None = None  # of the thread
+    _exposed = False  # its `def` handler runs in the main thread
+    _broken_into = False
 
     def __init__(self, job: Job, shared: Shared) -> None:
         self.job = job
-        self.asked = False  # the worker wants it stopped
-        self.entered = False  # a task that is cancelled before its first step would run no line of ours, and report nothing
-        self.task: asyncio.Task[None] | None = None
-        self.thread: threading.Thread | None = None  # that its handler runs in, if it has one of its own
         self._shared = shared
-        self._notebook: Notebook | None = None
-        self._over = False
-        self._outcome: asyncio.Future[tuple[Any, BaseException | None]] | None = None  # of the thread
-        self._exposed = False  # its `def` handler runs in the main thread
-        self._broken_into = False
 
     # -- stopping
 
@@ -114,7 +102,7 @@ class Attempt:
             if task_type.alone and not self._shared.is_single:  # it would block everybody; the worker knows another version of it
                 raise NotRun(Report(self.job.key, Kind.MISMATCH))
             if task_type.is_async:
-                value = await task_type.call(self._context(Context), arguments)
+                value = await task_type.call(self._context(Context) if task_type.takes_context else None, arguments)
             else:
                 value = await self._in_thread(task_type, arguments)
         except BaseException as error:  # what escapes a task may end the loop, and with it everybody else's handlers
@@ -142,7 +130,7 @@ class Attempt:
         try:
             self._exposed = True  # before it is seen whether it is to stop: the signal comes after that has been set
             task_type, arguments = self._prepare()
-            return task_type.call(self._context(SyncContext), arguments)
+            return task_type.call(self._context(SyncContext) if task_type.takes_context else None, arguments)
         finally:
             self._exposed = False
 
@@ -245,6 +233,7 @@ class Attempt:
 
     def _close(self) -> None:
         self._over = True
+        self.task = None  # whose context holds this
         if self._notebook is not None:
             self._shared.notes.close(self._notebook)
 

@@ -46,8 +46,10 @@ class TaskType:
         self.file = _file(mark.handler)
         signature = _signature(mark)
         self.is_async = signature.is_async
-        self.isolation = mark.options.isolation
-        if self.isolation == "thread" and self.is_async:
+        self.takes_context = signature.takes_context
+        isolation = mark.options.isolation
+        self.alone = isolation == "process" or not (self.is_async or isolation == "thread")  # it needs a single child
+        if isolation == "thread" and self.is_async:
             raise BadTaskType(f'task type `{self.name}`: isolation="thread" is for `def` handlers; this one is `async def`')
         self.description = inspect.cleandoc(mark.handler.__doc__ or "")
         self.info = _info(self.name, self.description, mark.options, signature)
@@ -55,11 +57,6 @@ class TaskType:
         self._decoder = msgspec.json.Decoder(signature.payload)
         self._rest = msgspec.json.Decoder() if signature.takes_rest else None
         self._taken = signature.taken
-
-    @property
-    def alone(self) -> bool:
-        """Whether it needs a single child."""
-        return self.isolation == "process" or not (self.is_async or self.isolation == "thread")
 
     def decode(self, raw: bytes) -> dict[str, Any]:
         """The handler's arguments by name. Raises `InvalidPayload` if the payload does not fit, naming the first thing wrong."""

@@ -27,6 +27,7 @@ class Signature(NamedTuple):
     result: shape.Description | None  # None: not annotated, or not with something JSON can be described by
     is_async: bool
     call: Callable[[Any, dict[str, Any]], Any]  # (ctx, arguments by name)
+    takes_context: bool  # or else any `ctx` will do
     taken: frozenset[str]  # members of a payload that `**extra` does not get
     takes_rest: bool  # has a `**extra`
 
@@ -51,6 +52,7 @@ def of_function(function: Callable[..., Any], *, name: str, extra: bool) -> Sign
         result=_result(function, space),
         is_async=_is_async(function),
         call=_with_context(function) if takes_context else lambda ctx, arguments: function(**arguments),
+        takes_context=takes_context,
         taken=frozenset([*members, CONTEXT] if takes_context else members),
         takes_rest=bool(rest),
     )
@@ -67,6 +69,7 @@ def of_class(cls: type[Any], *, name: str, extra: bool) -> Signature:
         result=_result(run, inspect.unwrap(run).__globals__),
         is_async=_is_async(run),
         call=_method(cls, run),
+        takes_context=CONTEXT in inspect.signature(run).parameters,
         taken=frozenset(),
         takes_rest=False,
     )

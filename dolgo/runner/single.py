@@ -104,9 +104,9 @@ class SingleChild:
     def _run(self, attempt: Attempt) -> Report:
         loop = self._loop = self._runner.get_loop()
         reports: list[Report] = []
-        attempt.task = loop.create_task(attempt.run(reports.append))
-        attempt.task.add_done_callback(lambda task: loop.stop())
-        while not attempt.task.done():
+        task = attempt.task = loop.create_task(attempt.run(reports.append))
+        task.add_done_callback(lambda task: loop.stop())
+        while not task.done():
             try:
                 loop.run_forever()
             except (SystemExit, KeyboardInterrupt):
