@@ -26,6 +26,8 @@ RUNS: list[tuple[str, dict[str, Any], Any]] = [
     ("shout", {"text": "hello", "marks": 2}, {"said": "HELLO!!"}),
     ("primes", {"below": 1000}, {"primes": 168}),
     ("pause", {"seconds": 0, "anything": 1}, 0),
+    ("price", {"of": "tea"}, 3.5),
+    ("totals", {"lists": [[1, 2], [3]]}, [3, 3]),
     ("sum-squares", {"upto": 4, "anything": 1}, 14),
     ("parcel", {"items": [{"sku": "ABC-1", "count": 2}, {"sku": "ABC-2"}], "not_before": "2026-01-31"}, 3),
 ]

@@ -259,15 +259,6 @@ async def spill(mark: str) -> None:
 
 
 @task
-def watch(ctx: SyncContext, mark: str) -> str:
-    """Runs until it sees that it is to stop."""
-    _mark(mark)
-    while not ctx.cancelled:
-        time.sleep(0.005)
-    return "saw it"
-
-
-@task
 def hold_gil(mark: str) -> None:
     """Lets no other thread of its process run for a minute or more."""
     _mark(mark)

@@ -52,15 +52,6 @@ async def test_a_job_that_is_too_late_when_its_turn_comes_is_never_started(nest:
     assert not (tmp_path / "begun").exists()
 
 
-async def test_a_def_handler_sees_that_it_is_to_stop(nest: Nest, tmp_path: Path) -> None:
-    ward = await nest.hatch("single")
-    (key,) = ward.send(("watch", {"mark": str(tmp_path / "begun")}))
-    await appears(tmp_path / "begun")
-    ward.child.cancel([key])
-    (report,) = await ward.ended(key)
-    assert (report.kind, report.result) == (Kind.DONE, b'"saw it"')
-
-
 async def test_cancelling_breaks_into_an_async_handler(nest: Nest, tmp_path: Path) -> None:
     ward = await nest.hatch("single")
     for turn in range(3):  # the first makes the loop, the others find it there
