@@ -34,6 +34,14 @@ class Problem(NamedTuple):
     detail: str  # what is wrong with it, for a person
 
 
+def summary(problems: Sequence[Problem]) -> str:
+    """Wrong members in one sentence."""
+    first, more = problems[0], len(problems) - 1
+    place = f"{first.pointer}: " if first.pointer else ""
+    also = f" ({more} more)" if more else ""
+    return f"{place}{first.detail.rstrip('.')}{also}."
+
+
 class DolgoError(Exception):
     """Something dolgo refuses or cannot do."""
 
@@ -114,6 +122,11 @@ class InvalidRequest(Refused):
     """The request has members or parameters that cannot be used."""
 
     status, slug = 422, "invalid-request"
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem], what: str = "request") -> InvalidRequest:
+        """The error for wrong members: the first in words, all of them with their pointers."""
+        return cls(f"The {what} cannot be used: {summary(problems)}", problems)
 
 
 class IdempotencyKeyReused(Refused):

@@ -36,7 +36,7 @@ async def _asked(call: Call) -> tuple[Query, bool]:
     filters = {name: value for name, value in call.query.items() if name != "dry_run"}
     if not filters:
         detail = f"at least one of {', '.join(param.name for param in FILTERS)} must say which tasks are meant"
-        raise InvalidRequest(f"The query cannot be used: {detail}.", [Problem("/query", detail)])
+        raise InvalidRequest.of([Problem("/query", detail)], "query")
     return Query(**filters), call.query.get("dry_run", False)
 
 

@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from dolgo.api.names import KEY_RULE, LONGEST_NAME, NAME_RULE, RESERVED, TAG_RULE, is_name, is_printable
-from dolgo.api.problem import summary
 from dolgo.api.schema import LONGEST_REF, Batch, NewTask
 from dolgo.errors import InvalidRequest, MalformedJson, Problem
 from dolgo.shape import describe
@@ -42,11 +41,11 @@ def read_task(raw: bytes | Raw, at: str = "") -> Submission:
         task = _task(raw)
     except REFUSALS as error:
         value = _parsed(raw, at)
-        raise refused([*_walker(NewTask).walk(value, at), *flaws(value, at)] or [Problem(at, str(error))]) from None
+        raise InvalidRequest.of([*_walker(NewTask).walk(value, at), *flaws(value, at)] or [Problem(at, str(error))]) from None
     if _may_be_flawed(task):
         found = list(flaws(structs.asdict(task), at))
         if found:
-            raise refused(found)
+            raise InvalidRequest.of(found)
     return Submission(
         type=task.type,
         payload=bytes(task.payload or b"{}"),
@@ -94,7 +93,7 @@ def read(body: bytes, struct: type[S]) -> S:
     try:
         return msgspec.json.decode(body, type=struct)
     except REFUSALS as error:
-        raise refused(list(_walker(struct).walk(_parsed(body, ""), "")) or [Problem("", str(error))]) from None
+        raise InvalidRequest.of(list(_walker(struct).walk(_parsed(body, ""), "")) or [Problem("", str(error))]) from None
 
 
 def typed_payload(raw: bytes | Raw) -> tuple[str, bytes] | None:
@@ -106,11 +105,6 @@ def typed_payload(raw: bytes | Raw) -> tuple[str, bytes] | None:
         return None
     known_wrong = type.startswith(RESERVED) or not 1 <= len(type) <= LONGEST_NAME
     return None if known_wrong else (type, bytes(members.get("payload", b"{}")))
-
-
-def refused(problems: list[Problem]) -> InvalidRequest:
-    """The error for wrong members."""
-    return InvalidRequest(f"The request cannot be used: {summary(problems)}", problems)
 
 
 def _may_be_flawed(task: NewTask) -> bool:

@@ -80,4 +80,4 @@ def _read(cursor: str, order: str) -> Position:
     if made_for == order and isfinite(time) and id.isascii() and id.isprintable():
         return time, id
     detail = f"it is a cursor of the order {made_for}, not {order}" if made_for in ORDERS else "it is no cursor of this list"
-    raise InvalidRequest(f"The query cannot be used: /query/cursor: {detail}.", [Problem("/query/cursor", detail)])
+    raise InvalidRequest.of([Problem("/query/cursor", detail)], "query")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from dolgo.api.call import Answer, Header
-from dolgo.errors import Problem, Refused
+from dolgo.errors import Refused
 
 MEDIA_TYPE = b"application/problem+json"
 MOST = 1000  # wrong members named: a longer list helps nobody and would let a small request have a large answer
@@ -51,14 +51,6 @@ def broken() -> Answer:
 def uri(slug: str) -> str:
     """What names a kind of problem, and where it is explained."""
     return f"/docs#{slug}"
-
-
-def summary(problems: list[Problem]) -> str:
-    """Wrong members in one sentence."""
-    first, more = problems[0], len(problems) - 1
-    place = f"{first.pointer}: " if first.pointer else ""
-    also = f" ({more} more)" if more else ""
-    return f"{place}{first.detail.rstrip('.')}{also}."
 
 
 def _answer(details: ProblemDetails, headers: tuple[Header, ...] = ()) -> Answer:

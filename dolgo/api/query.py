@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dolgo.api.names import LONGEST_TAG, NAME_RULE, TAG_RULE, is_name, is_printable
-from dolgo.api.problem import summary
 from dolgo.errors import InvalidRequest, Problem
 from dolgo.task.types import Status
 
@@ -50,7 +49,7 @@ def read_query(params: Sequence[Param], raw: bytes) -> Mapping[str, Any]:
         except ValueError as error:
             problems.append(Problem(f"/query/{_escaped(name)}", str(error)))
     if problems:
-        raise InvalidRequest(f"The query cannot be used: {summary(problems)}", problems)
+        raise InvalidRequest.of(problems, "query")
     return values
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from msgspec import UNSET, structs
 
 from dolgo.api.call import Answer, Call
-from dolgo.api.intake import LATEST, NOTHING, read, refused, seconds
+from dolgo.api.intake import LATEST, NOTHING, read, seconds
 from dolgo.api.names import NAME_RULE, is_name, is_printable
 from dolgo.api.parts import Api
 from dolgo.api.resources import running, workers
 from dolgo.api.schema import NewLimits, NewPause, Paused, Queues, ShownQueue
 from dolgo.api.views import answer, moment
-from dolgo.errors import NotFound, Problem
+from dolgo.errors import InvalidRequest, NotFound, Problem
 from dolgo.task.types import Gate, Status
 
 MOST = 1 << 14  # bytes of a body
@@ -46,9 +46,9 @@ async def pause_queue(api: Api, call: Call) -> Answer:
     asked = read(await call.body(MOST) or NOTHING, NewPause)
     until = seconds(asked.until)
     if until is not None and not 0.0 <= until <= LATEST:
-        raise refused([Problem("/until", "it must lie between the years 1970 and 9999")])
+        raise InvalidRequest.of([Problem("/until", "it must lie between the years 1970 and 9999")])
     if asked.reason and not is_printable(asked.reason):
-        raise refused([Problem("/reason", "it must have no control characters")])
+        raise InvalidRequest.of([Problem("/reason", "it must have no control characters")])
     await api.manager.pause(call.name, reason=asked.reason or None, until=until)
     return await _answer(api, call)
 
@@ -73,7 +73,7 @@ async def limit_queue(api: Api, call: Call) -> Answer:
 
 def _check_name(call: Call) -> None:
     if not is_name(call.name):
-        raise refused([Problem("/path/queue", NAME_RULE)])
+        raise InvalidRequest.of([Problem("/path/queue", NAME_RULE)])
 
 
 async def _answer(api: Api, call: Call) -> Answer:

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from dolgo.api import asked
 from dolgo.api.call import Answer, Call, Header
-from dolgo.api.intake import read_batch, read_task, refused, typed_payload
+from dolgo.api.intake import read_batch, read_task, typed_payload
 from dolgo.api.parts import Api
 from dolgo.api.problem import MOST
 from dolgo.api.views import accepted, short
@@ -85,7 +85,7 @@ async def _in_turns(items: Sequence[Raw], each: int) -> AsyncIterator[tuple[str,
 
 
 async def _all_wrong(api: Api, body: bytes) -> InvalidRequest:
-    return refused(await _problems(api, body, ""))
+    return InvalidRequest.of(await _problems(api, body, ""))
 
 
 async def _all_wrong_in_batch(api: Api, items: Sequence[Raw], problems: list[Problem]) -> InvalidRequest:
@@ -93,7 +93,7 @@ async def _all_wrong_in_batch(api: Api, items: Sequence[Raw], problems: list[Pro
         problems += await _problems(api, item, at)
         if len(problems) > MOST:
             break
-    return refused(problems)
+    return InvalidRequest.of(problems)
 
 
 async def _problems(api: Api, raw: bytes | Raw, at: str) -> list[Problem]:

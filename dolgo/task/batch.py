@@ -118,5 +118,4 @@ def _renamed(task: NewTask, names: Mapping[str, str]) -> NewTask:
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
-        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InvalidRequest(f"The request cannot be used: {problems[0].pointer}: {problems[0].detail}{more}.", problems)
+        raise InvalidRequest.of(problems)

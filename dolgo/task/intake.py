@@ -134,8 +134,7 @@ def unknown_parents(ids: Sequence[str], depends_on: Sequence[Sequence[str]], *, 
         for number, id in enumerate(parents)
         if id in unknown
     ]
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return InvalidRequest(f"The request cannot be used: {problems[0].pointer}: {problems[0].detail}{more}.", problems)
+    return InvalidRequest.of(problems)
 
 
 def _unique_key(submission: Submission, options: Mapping[str, object]) -> str | None:

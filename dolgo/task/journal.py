@@ -59,5 +59,5 @@ def _place(after: str) -> tuple[int, int]:
     attempt, _, number = after.partition("-")
     if not (after.isascii() and attempt.isdigit() and number.isdigit() and len(after) <= 40):
         detail = "it is no place in a log: take the `next` of the page before"
-        raise InvalidRequest(f"The query cannot be used: /query/after: {detail}.", [Problem("/query/after", detail)])
+        raise InvalidRequest.of([Problem("/query/after", detail)], "query")
     return int(attempt), int(number)

@@ -217,4 +217,4 @@ def _timetable(schedule: Schedule, since: float) -> Timetable:
 
 
 def _wrong(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest(f"The schedule cannot be used: {pointer}: {detail}.", [Problem(pointer, detail)])
+    return InvalidRequest.of([Problem(pointer, detail)], "schedule")
