@@ -32,11 +32,11 @@ SELECT v.column1, v.column2,
 FROM (VALUES {rows}) AS v WHERE true
 ON CONFLICT DO UPDATE SET head = excluded.head, running = running + excluded.running
 
--- name: keyed_gone          in per row: line, key
-DELETE FROM keyed_line WHERE (line, key) IN (VALUES {rows}) AND head IS NULL AND running <= 0
+-- name: keyed_gone
+DELETE FROM keyed_line INDEXED BY keyed_idle WHERE head IS NULL AND running <= 0
 
 -- name: keyed_close         in per row: line, key
-UPDATE keyed_line SET closed = 1 WHERE (line, key) IN (VALUES {rows})
+UPDATE keyed_line SET closed = 1 FROM (VALUES {rows}) AS v WHERE line = v.column1 AND key = v.column2
 
 -- name: keyed_reopen        in: JSON array of keys
 UPDATE keyed_line SET closed = 0 WHERE key IN (SELECT value FROM json_each(?)) AND closed = 1
@@ -168,9 +168,10 @@ UPDATE task SET needed_until = NULL WHERE n IN (SELECT n FROM task INDEXED BY ta
     WHERE needed_until IS NOT NULL AND keep IS NULL AND state >= 5 AND needed_until <= ? LIMIT ?)
 
 -- name: finished_before     tasks to be kept as all are; in: time, how many
-SELECT finished_at, id, n, line, state FROM task WHERE finished_at < ? AND keep IS NULL AND needed_until IS NULL
+SELECT finished_at, id, n, line, state FROM task INDEXED BY task_usual
+WHERE keep IS NULL AND needed_until IS NULL AND state >= 5 AND finished_at < ?
     AND NOT EXISTS (SELECT 1 FROM edge JOIN task AS child ON child.n = edge.child WHERE edge.parent = task.id AND child.state < 5)
-ORDER BY finished_at, id LIMIT ?
+ORDER BY finished_at LIMIT ?
 
 -- name: kept_long_enough    tasks that said themselves how long to keep them; in: now, how many
 SELECT finished_at, id, n, line, state FROM task INDEXED BY task_kept
@@ -211,9 +212,8 @@ SELECT queue, (SELECT run_at FROM task WHERE task.line = line.n AND limit_key = 
 FROM line WHERE head IS NOT NULL
 
 -- name: oldest_keyed        the same of those with a limit key, of the closed and of the open ones; in: closed
-SELECT queue, (SELECT run_at FROM task JOIN (SELECT key FROM keyed_line
-        WHERE keyed_line.line = line.n AND closed = ? AND head IS NOT NULL ORDER BY head LIMIT 1) AS first
-    WHERE task.line = line.n AND limit_key = first.key AND state = 3 ORDER BY rank, id LIMIT 1)
+SELECT queue, (SELECT run_at FROM task WHERE task.line = line.n AND state = 3 AND limit_key = (SELECT key FROM keyed_line
+        WHERE keyed_line.line = line.n AND closed = ? AND head IS NOT NULL ORDER BY head LIMIT 1) ORDER BY rank, id LIMIT 1)
 FROM line WHERE ready > 0
 
 -- name: oldest_due          the same of tasks whose time has come but that no claim has moved yet; in: now
@@ -271,7 +271,7 @@ WHERE coalesce(parent.state, 5) >= 5 LIMIT ?
 UPDATE edge SET open = 0 FROM (VALUES {rows}) AS v WHERE edge.child = v.column1 AND edge.place = v.column2
 
 -- name: edges_close         in: JSON array of children
-UPDATE edge SET open = 0 WHERE open = 1 AND child IN (SELECT value FROM json_each(?))
+UPDATE edge INDEXED BY edge_awaited SET open = 0 WHERE open = 1 AND child IN (SELECT value FROM json_each(?))
 
 -- name: edges_open          to the parents that are unfinished; in: child
 UPDATE edge SET open = 1 WHERE child = ? AND open = 0
@@ -279,7 +279,8 @@ UPDATE edge SET open = 1 WHERE child = ? AND open = 0
 
 -- name: freed               of these, those that wait for nothing; in: JSON array of children
 SELECT n, id, line, limit_key, rank, run_at, attempt FROM task
-WHERE n IN (SELECT value FROM json_each(?)) AND state = 1 AND NOT EXISTS (SELECT 1 FROM edge WHERE child = task.n AND open = 1)
+WHERE n IN (SELECT value FROM json_each(?)) AND state = 1
+    AND NOT EXISTS (SELECT 1 FROM edge INDEXED BY edge_awaited WHERE child = task.n AND open = 1)
 ORDER BY n
 
 -- name: release             in per row: n, state, rank, run_at

@@ -27,6 +27,7 @@ CREATE TABLE keyed_line (          -- where those with a limit key stand; there 
     PRIMARY KEY (line, key)
 ) WITHOUT ROWID;
 CREATE INDEX keyed_heads ON keyed_line (line, closed, head) WHERE head IS NOT NULL;
+CREATE INDEX keyed_idle ON keyed_line (line) WHERE head IS NULL AND running <= 0;
 CREATE INDEX keyed_key ON keyed_line (key);
 
 CREATE TABLE task (
@@ -73,6 +74,7 @@ CREATE INDEX task_unique ON task (unique_key) WHERE unique_key IS NOT NULL AND s
 CREATE INDEX task_created ON task (created_at, id);
 CREATE INDEX task_ended ON task (finished_at, id) WHERE finished_at IS NOT NULL;
 CREATE INDEX task_trouble ON task (state, created_at, id) WHERE state >= 6;
+CREATE INDEX task_usual ON task (finished_at) WHERE keep IS NULL AND needed_until IS NULL AND state >= 5;
 CREATE INDEX task_kept ON task (max(finished_at + keep, coalesce(needed_until, 0))) WHERE keep IS NOT NULL AND state >= 5;
 CREATE INDEX task_needed ON task (needed_until) WHERE needed_until IS NOT NULL AND keep IS NULL AND state >= 5;
 

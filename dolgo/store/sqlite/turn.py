@@ -129,7 +129,7 @@ class Turn:
             return
         rows = [(line, key, change) for (line, key), change in self._keyed.items()]
         run_rows(self.connection, "keyed_changed", rows)
-        run_rows(self.connection, "keyed_gone", [row[:2] for row in rows])
+        run(self.connection, "keyed_gone")
         freed = list({key for _, key, change in rows if change < 0})
         if freed:
             run(self.connection, "keyed_reopen", msgspec.json.encode(freed).decode())
