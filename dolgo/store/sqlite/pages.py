@@ -10,10 +10,10 @@ from dolgo.task.types import Query, Status
 SCANNED = 10_000  # rows a page looks at, at most
 
 _INDEXES = {  # those that keep a page from looking at tasks of other statuses; SQLite would prefer the one in the order asked for
-    Status.WAITING: "INDEXED BY task_waiting",
+    Status.WAITING: "INDEXED BY task_few",
     Status.IN_PROGRESS: "INDEXED BY task_held",
-    Status.FAILED: "INDEXED BY task_trouble",
-    Status.CANCELLED: "INDEXED BY task_trouble",
+    Status.FAILED: "INDEXED BY task_few",
+    Status.CANCELLED: "INDEXED BY task_few",
 }
 
 
@@ -33,17 +33,30 @@ def _rows(connection: Connection, query: Query, columns: str) -> tuple[list[Row]
     """Rows of time, id and these columns, and where the page after them begins."""
     time, direction, beyond = _ordering(query.order)
     where, values = _conditions(query)
-    bounds, ends = _bounds(query, time, beyond)
-    window = f"SELECT n FROM task {_index(query, time)} WHERE {bounds} ORDER BY {time} {direction}, id {direction}"
+    window, ends = _window(query, time, direction, beyond)
     sql = (
-        f"SELECT {time}, task.id, {columns} {TASK_FROM} WHERE task.n IN ({window} LIMIT {SCANNED}) AND {where} "
+        f"SELECT {time}, task.id, {columns} {TASK_FROM} WHERE task.n IN ({window.format(SCANNED)}) AND {where} "
         f"ORDER BY {time} {direction}, id {direction} LIMIT ?"
     )
     rows = connection.execute(sql, (*ends, *values, query.limit)).fetchall()
     if len(rows) == query.limit:
         return rows, rows[-1][:2]
-    edge = connection.execute(f"SELECT {time}, id FROM task WHERE n = ({window} LIMIT 1 OFFSET {SCANNED - 1})", ends).fetchone()
+    last = window.format(f"1 OFFSET {SCANNED - 1}")
+    edge = connection.execute(f"SELECT {time}, id FROM task WHERE n = ({last})", ends).fetchone()
     return rows, edge
+
+
+def _window(query: Query, time: str, direction: str, beyond: str) -> tuple[str, list[object]]:
+    """The n of the rows from where the page begins, in order, with a place for how many, and the values it asks for."""
+    bounds, ends = _bounds(query, time, beyond)
+    if time == "created_at":
+        order = f"ORDER BY {time} {direction}, id {direction}"
+        return f"SELECT n FROM task {_index(query, time)} WHERE {bounds} {order} LIMIT {{}}", ends
+    halves = [  # of the index of ended tasks, which keeps apart what is pruned by a time of its own: two walks in step
+        f"SELECT n, finished_at AS at, id FROM task WHERE (keep IS NULL AND needed_until IS NULL) = {half} AND {bounds}"
+        for half in (0, 1)
+    ]
+    return f"SELECT n FROM ({' UNION ALL '.join(halves)} ORDER BY at {direction}, id {direction} LIMIT {{}})", ends * 2
 
 
 def _ordering(order: str) -> tuple[str, str, str]:

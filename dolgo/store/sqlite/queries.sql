@@ -163,21 +163,23 @@ UPDATE task INDEXED BY task_held SET lease_until = ? WHERE state = 4 AND lease_u
 SELECT n FROM task INDEXED BY task_unstarted WHERE expires_at IS NOT NULL AND state <= 3 AND attempt = 0 AND expires_at <= ?
 ORDER BY expires_at LIMIT ?
 
--- name: needed_no_more      in: now, how many
-UPDATE task SET needed_until = NULL WHERE n IN (SELECT n FROM task INDEXED BY task_needed
-    WHERE needed_until IS NOT NULL AND keep IS NULL AND state >= 5 AND needed_until <= ? LIMIT ?)
+-- name: needed_no_more      they are to be kept as all are; in: now, how many
+UPDATE task SET needed_until = NULL WHERE n IN (SELECT n FROM task INDEXED BY task_kept
+    WHERE finished_at IS NOT NULL AND NOT (keep IS NULL AND needed_until IS NULL)
+    AND max(coalesce(finished_at + keep, 0), coalesce(needed_until, 0)) <= ? AND keep IS NULL LIMIT ?)
 
 -- name: finished_before     tasks to be kept as all are; in: time, how many
-SELECT finished_at, id, n, line, state FROM task INDEXED BY task_usual
-WHERE keep IS NULL AND needed_until IS NULL AND state >= 5 AND finished_at < ?
+SELECT finished_at, id, n, line, state FROM task INDEXED BY task_ended
+WHERE (keep IS NULL AND needed_until IS NULL) = 1 AND finished_at IS NOT NULL AND finished_at < ?
     AND NOT EXISTS (SELECT 1 FROM edge JOIN task AS child ON child.n = edge.child WHERE edge.parent = task.id AND child.state < 5)
-ORDER BY finished_at LIMIT ?
+ORDER BY finished_at, id LIMIT ?
 
 -- name: kept_long_enough    tasks that said themselves how long to keep them; in: now, how many
 SELECT finished_at, id, n, line, state FROM task INDEXED BY task_kept
-WHERE keep IS NOT NULL AND state >= 5 AND max(finished_at + keep, coalesce(needed_until, 0)) < ?
+WHERE finished_at IS NOT NULL AND NOT (keep IS NULL AND needed_until IS NULL)
+    AND max(coalesce(finished_at + keep, 0), coalesce(needed_until, 0)) < ? AND keep IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM edge JOIN task AS child ON child.n = edge.child WHERE edge.parent = task.id AND child.state < 5)
-ORDER BY max(finished_at + keep, coalesce(needed_until, 0)) LIMIT ?
+ORDER BY max(coalesce(finished_at + keep, 0), coalesce(needed_until, 0)) LIMIT ?
 
 -- name: log_ends
 SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)

@@ -66,17 +66,15 @@ CREATE TABLE task (
 );
 CREATE INDEX task_ready ON task (line, limit_key, rank, id) WHERE state = 3;
 CREATE INDEX task_later ON task (run_at) WHERE state = 2;
-CREATE INDEX task_waiting ON task (created_at, id) WHERE state = 1;
 CREATE INDEX task_held ON task (worker, lease_until) WHERE state = 4;
 CREATE INDEX task_asked ON task (worker) WHERE state = 4 AND cancel_asked = 1;
 CREATE INDEX task_unstarted ON task (expires_at) WHERE expires_at IS NOT NULL AND state <= 3 AND attempt = 0;
 CREATE INDEX task_unique ON task (unique_key) WHERE unique_key IS NOT NULL AND state < 5;
 CREATE INDEX task_created ON task (created_at, id);
-CREATE INDEX task_ended ON task (finished_at, id) WHERE finished_at IS NOT NULL;
-CREATE INDEX task_trouble ON task (state, created_at, id) WHERE state >= 6;
-CREATE INDEX task_usual ON task (finished_at) WHERE keep IS NULL AND needed_until IS NULL AND state >= 5;
-CREATE INDEX task_kept ON task (max(finished_at + keep, coalesce(needed_until, 0))) WHERE keep IS NOT NULL AND state >= 5;
-CREATE INDEX task_needed ON task (needed_until) WHERE needed_until IS NOT NULL AND keep IS NULL AND state >= 5;
+CREATE INDEX task_ended ON task (keep IS NULL AND needed_until IS NULL, finished_at, id) WHERE finished_at IS NOT NULL;
+CREATE INDEX task_few ON task (state, created_at, id) WHERE state = 1 OR state >= 6;
+CREATE INDEX task_kept ON task (max(coalesce(finished_at + keep, 0), coalesce(needed_until, 0)))
+    WHERE finished_at IS NOT NULL AND NOT (keep IS NULL AND needed_until IS NULL);
 
 CREATE TABLE edge (                -- what a task depends on; goes with the child
     child  INTEGER NOT NULL,       -- n of the task that waits
