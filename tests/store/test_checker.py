@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from dolgo.store.memory.rows import Row
 from dolgo.task.types import (
     FINAL,
     Change,
-    Gate,
+    HeldUp,
     Lease,
     NewTask,
     Note,
@@ -279,22 +279,26 @@ class DeletesWhatIsNeeded(MemoryStore):
     """Deletes a parent from under those that wait."""
 
     async def delete(self, ids: Sequence[str]) -> list[Change]:
-        self._table.unfinished = dict.fromkeys(self._table.unfinished, 0)
-        for id in ids:
-            self._table.unfinished.pop(id, None)
-        return await super().delete(ids)
+        kept, self._table.unfinished = self._table.unfinished, {}
+        changes = await super().delete(ids)
+        self._table.unfinished = kept
+        return changes
 
 
 class OneTooMany(MemoryStore):
     """Lets one more run than may."""
 
-    async def gate(self, scope: str, changes: Mapping[str, object]) -> Gate:
-        most = changes.get("max_running")
-        await super().gate(scope, {**changes, "max_running": most + 1} if isinstance(most, int) else changes)
-        return replace(self._table.gates._gates.get(scope) or Gate(scope=scope), max_running=most)
+    def __init__(self, **changes: Any) -> None:
+        super().__init__(**changes)
+        gates, shut = self._table.gates, self._table.gates.shut
 
-    async def gates(self) -> list[Gate]:
-        return [replace(one, max_running=one.max_running and one.max_running - 1) for one in await super().gates()]
+        def generous(scopes: tuple[str, ...], now: float) -> HeldUp | None:
+            kept = gates._gates
+            gates._gates = {at: replace(one, max_running=one.max_running and one.max_running + 1) for at, one in kept.items()}
+            held_up, gates._gates = shut(scopes, now), kept
+            return held_up
+
+        gates.shut = generous  # type: ignore[method-assign]
 
 
 class ForgetsTheKeys(MemoryStore):
@@ -430,8 +434,8 @@ class KeepsTheCounts(MemoryStore):
 # Each with what the machine says of it. It may be seen from several sides, but not by accident.
 BROKEN: dict[type[MemoryStore], str] = {
     AnyToken: "forged token|took done|took failed|took queued|took cancelled",
-    QueuedBeatsCancel: "^task |a cancelled task",
-    CancelBeatsDone: "^task |took done",
+    QueuedBeatsCancel: "^task |a cancelled task|the log",
+    CancelBeatsDone: "^task |took done|the log",
     LosesAnEvent: "the log",
     CountsTwice: "the counts",
     SwallowsAnError: "was accepted",
@@ -442,14 +446,14 @@ BROKEN: dict[type[MemoryStore], str] = {
     ChargesTheLost: "^task ",
     ForgetsTheLead: "passed over|the oldest",
     LosesTheGivenBack: "passed over|the oldest",
-    RunsTooEarly: "not yet|the oldest",
+    RunsTooEarly: "not yet|passed over|the oldest",
     ChangesWhatIsFinal: "^task |has changed",
     ForgetsAPage: "the list",
     RepeatsAnEvent: "comes again",
     CountsByHand: "the counts",
     ForgetsTheDependents: "is waiting; its parents want it",
     ReleasesTooEarly: "was released; its parents want it",
-    RunsWhatShouldBeCancelled: "was released; its parents want it|the statuses of a submit|a retry was answered",
+    RunsWhatShouldBeCancelled: "is waiting; its parents want it|was released; its parents want it|the statuses of a submit|a retry was answered",
     CancelsWhatShouldRun: "cancelled by nobody|the statuses of a submit|a retry was answered",
     RevivesWithoutALook: "by itself",
     RevivesNobody: "was not revived",
@@ -461,7 +465,7 @@ BROKEN: dict[type[MemoryStore], str] = {
     PausesInVain: "not to be claimed: queue_paused",
     ForgetsAPause: "next_at",
     TakesAheadWhatIsCounted: "not to be claimed: ahead",
-    RetriesATakenKey: "a retry was answered|two unfinished tasks",
+    RetriesATakenKey: "a retry was answered|two unfinished tasks|by itself",
     ClaimsTheExpired: "^task |it has expired",
     ExpiresWhatHasStarted: "cancelled by nobody|^expired",
     TakesAnyNote: "notes that took",

@@ -13,15 +13,26 @@ EXAMPLES = {"memory": 100, "sqlite": 40}  # a file costs more to open and to wri
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_store_does_what_the_model_does(kind: str) -> None:
     outlives = kind in OUTLIVING
-    machine = type("Machine", (StoreMachine,), {"make": staticmethod(KINDS[kind]), "outlives": outlives})
+    phases = [Phase.generate] if outlives else [Phase.generate, Phase.shrink]  # on a file, shrinking takes minutes
+    run({"make": staticmethod(KINDS[kind]), "outlives": outlives}, EXAMPLES[kind], phases)
+
+
+@pytest.mark.parametrize("bound", [0, 1])
+def test_what_one_commit_leaves_over_is_done_by_those_that_follow(monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
+    """On the memory store, because there the bound can be set so low that these rules reach it."""
+    monkeypatch.setattr("dolgo.store.memory.edges.CASCADED", bound)
+    run({"make": staticmethod(KINDS["memory"]), "at_once_all": False}, 50, [Phase.generate, Phase.shrink])
+
+
+def run(of: dict[str, object], examples: int, phases: list[Phase]) -> None:
     run_state_machine_as_test(
-        machine,
+        type("Machine", (StoreMachine,), of),
         settings=settings(
-            max_examples=EXAMPLES[kind],
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
             database=None,
-            phases=[Phase.generate] if outlives else [Phase.generate, Phase.shrink],  # on a file, shrinking takes minutes
+            phases=phases,
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )

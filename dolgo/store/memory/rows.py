@@ -17,7 +17,7 @@ class Row:
         self.task = submitted(new, now)
         self.group = group
         self.lead = new.lead  # its rank is run_at less this
-        self.needed_until = now + new.needed
+        self.needed_until = now + new.needed if new.needed else 0.0  # not to be pruned before
         self.parents = new.depends_on
         self.pending: set[str] = set()  # the parents that it waits for
         self.notes: dict[str, bytes] = {}
