@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from dolgo.errors import InvalidPayload
 from dolgo.runner.context import Context, SyncContext
@@ -80,11 +80,15 @@ class Attempt:
         elif self.task is not None and self.entered:
             self.task.cancel()
 
-    def break_into(self) -> None:
-        """Raises `Stopped`, once, if a `def` handler that is to stop runs in the main thread. Called there, by a signal."""
-        if self.asked and self._exposed and not self._broken_into:
-            self._broken_into = True
-            raise Stopped
+    @property
+    def can_be_broken_into(self) -> bool:
+        """Whether a `def` handler that is to stop runs in the main thread, and does not know yet."""
+        return self.asked and self._exposed and not self._broken_into
+
+    def break_into(self) -> NoReturn:
+        """Raises `Stopped`. Called in the main thread, by a signal, once."""
+        self._broken_into = True
+        raise Stopped
 
     def _abandon(self) -> None:
         if self._outcome is not None and not self._outcome.done():

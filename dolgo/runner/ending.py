@@ -15,7 +15,7 @@ class Terminations:
 
     def __init__(self) -> None:
         self._obeyed = False
-        self._first: Callable[[], None] = lambda: None
+        self._first: Callable[[], bool] = lambda: False
         # Functions instead of SIG_IGN: what a handler starts would inherit that, and could not be terminated.
         signal.signal(signal.SIGINT, lambda number, frame: None)
         signal.signal(signal.SIGTERM, self._on_term)
@@ -24,13 +24,12 @@ class Terminations:
         """From now on a SIGTERM ends the process."""
         self._obeyed = True
 
-    def tell_first(self, told: Callable[[], None]) -> None:
-        """From now on each SIGTERM is told before it is obeyed or not. What `told` raises breaks into whatever runs."""
+    def tell_first(self, told: Callable[[], bool]) -> None:
+        """From now on each SIGTERM is told first, and not obeyed if the answer is yes. What `told` raises breaks in."""
         self._first = told
 
     def _on_term(self, number: int, frame: FrameType | None) -> None:
-        self._first()
-        if self._obeyed:
+        if not self._first() and self._obeyed:
             restore_signals()
             os.kill(os.getpid(), number)
 

@@ -19,6 +19,12 @@ class Outlet:
         # Held also by those who put several things that belong together. Reentrant: what is collected as garbage meanwhile may
         # write a line of the log.
         self.lock = threading.RLock()
+        self._sender = 0  # the thread that sends now
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether this thread sends now. Asked by signal handlers: broken into here, it would send half a frame twice."""
+        return self._sender == threading.get_ident()
 
     @property
     def is_full(self) -> bool:
@@ -34,19 +40,23 @@ class Outlet:
         """Send what the socket takes without waiting, and say whether that was all."""
         with self.lock:
             if self._unsent:
-                try:
-                    sent = self._link.send(self._unsent, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    os._exit(LINK_LOST)
-                del self._unsent[:sent]
+                self._sender = threading.get_ident()
+                del self._unsent[: self._send()]
+                self._sender = 0
             return not self._unsent
 
     def drain(self) -> None:
         """Send all, however long the worker takes to read it. The lock is free meanwhile: handlers write lines of their log."""
         while not self.push():
             select.select([], [self._link], [])
+
+    def _send(self) -> int:
+        try:
+            return self._link.send(self._unsent, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            os._exit(LINK_LOST)
 
     def renew(self) -> None:
         """For a forked copy of the process: a thread that is not in it may have held the lock."""

@@ -39,6 +39,8 @@ from dolgo.runner.notes import Notes
 from dolgo.runner.outlet import Outlet
 from dolgo.runner.questions import Questions
 
+AGAIN = 0.01  # seconds until a signal that came at the wrong moment is sent again
+
 log = logging.getLogger("dolgo.child")
 
 
@@ -157,7 +159,13 @@ class SingleChild:
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(attempt.stop)
 
-    def _break_into(self) -> None:
-        """A SIGTERM has come: in the main thread, between any two lines of what runs there."""
-        if self._current is not None:
+    def _break_into(self) -> bool:
+        """A SIGTERM has come: in the main thread, between any two lines of what runs there. Whether it is to come again."""
+        if self._current is None or not self._current.can_be_broken_into:
+            return False
+        if not self.outlet.is_sending:
             self._current.break_into()
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGTERM))
+        again.daemon = True
+        again.start()
+        return True

@@ -284,8 +284,8 @@ def end_thread(how: str) -> Any:
 def tidy_blocking(ctx: SyncContext, mark: str, tidied: str, seconds: float = 0.0) -> None:
     """Starts a sleeper, and cleans up when it is told to stop."""
     sleeper = subprocess.Popen(["sleep", "300"])
-    Path(mark).write_text(str(sleeper.pid))
     try:
+        Path(mark).write_text(str(sleeper.pid))
         time.sleep(60)
     finally:
         ctx.log.info("tidying")
@@ -296,8 +296,8 @@ def tidy_blocking(ctx: SyncContext, mark: str, tidied: str, seconds: float = 0.0
 @task
 def spill_blocking(mark: str) -> None:
     """Fails while it cleans up."""
-    Path(mark).touch()
     try:
+        Path(mark).touch()
         time.sleep(60)
     finally:
         raise OSError("cannot clean up")
@@ -328,10 +328,17 @@ async def compute_async(mark: str) -> None:
 @task
 def defy_blocking(mark: str) -> None:
     """Does not let itself be stopped."""
-    Path(mark).touch()
     while True:
         with contextlib.suppress(BaseException):
+            Path(mark).touch()
             time.sleep(60)
+
+
+@task
+def ask_much(ctx: SyncContext, mark: str) -> None:
+    Path(mark).touch()
+    while True:
+        ctx.submit("echo", {"value": "x" * 50_000})
 
 
 @task

@@ -5,16 +5,46 @@ import math
 import pytest
 
 from dolgo.runner import frames
-from dolgo.runner.frames import BadFrame, Cancel, Ended, Fault, Hello, Job, Kind, Refused, Report, Run, Setup, Stop
-from dolgo.task.types import BrokenFile, ErrorCode, TypeInfo
+from dolgo.runner.frames import (
+    Answer,
+    Answers,
+    Ask,
+    Asks,
+    BadFrame,
+    Cancel,
+    Ended,
+    Fault,
+    Hello,
+    Job,
+    Kind,
+    Refused,
+    Report,
+    Run,
+    Setup,
+    Stop,
+    Verb,
+    Written,
+    Wrote,
+)
+from dolgo.task.types import BrokenFile, ErrorCode, EventKind, TypeInfo
 
 JOB = Job(7, math.inf, "id", "echo", "0123", "default", b'{"a": 1}', 2, ("x", "y"))
 INFO = TypeInfo("echo", "0123", "Echoes.", {"root": {}}, None, {"queue": "default", "priority": 5})
-TO_CHILD = [Setup(("tasks",), 5, 2**24), Run([JOB, JOB]), Run([]), Cancel([0, 2**40]), Stop()]
+TO_CHILD = [
+    Setup(("tasks",), 5, 2**24),
+    Run([JOB, JOB]),
+    Run([]),
+    Cancel([0, 2**40]),
+    Stop(),
+    Answers([Answer(0, b"null"), Answer(2, None, "no")]),
+]
 TO_PARENT = [
     Hello([INFO], [BrokenFile("a.py", "SyntaxError")], frozenset({"echo"})),
     Refused("two types are named `echo`"),
     Ended([Report(0, Kind.DONE, b"null", None, 0.25), Report(1, Kind.ERROR, error=Fault(ErrorCode.HANDLER_ERROR, "no"))]),
+    Ended([Report(2, Kind.RETRY, error=Fault(ErrorCode.HANDLER_ERROR, "soon"), delay=0.0), Report(3, Kind.ABANDONED)]),
+    Wrote([Written(0, "progress", b"{}", EventKind.PROGRESS), Written(1, "log/00000001/00000000", b"[]")]),
+    Asks([Ask(0, 7, Verb.STEPS), Ask(1, 8, Verb.SUBMIT, "a/1", b"{}")]),
 ]
 
 
@@ -36,6 +66,16 @@ def test_a_long_batch_of_reports_fits_what_the_worker_is_ready_to_gather() -> No
     reports = [Report(key, Kind.DONE, bytes(2**24)) for key in range(5)]
     received = list(frames.from_child(2**24).feed(frames.pack_ended(reports)))
     assert [report for frame in received if isinstance(frame, Ended) for report in frame.reports] == reports
+
+
+def test_a_long_batch_of_answers_and_one_of_notes_are_sent_as_several_frames() -> None:
+    answers = [Answer(number, bytes(2**20)) for number in range(10)]
+    heard = list(frames.from_parent().feed(frames.pack_answers(answers)))
+    assert [answer for frame in heard if isinstance(frame, Answers) for answer in frame.answers] == answers
+    notes = [Written(key, "progress", bytes(2**20)) for key in range(10)]
+    said = list(frames.from_child(0).feed(frames.pack_wrote(notes)))
+    assert [note for frame in said if isinstance(frame, Wrote) for note in frame.notes] == notes
+    assert min(len(heard), len(said)) > 1
 
 
 def test_a_frame_over_the_limit_is_refused_before_it_is_gathered() -> None:

@@ -70,6 +70,19 @@ async def test_a_handler_that_waits_for_an_answer_is_broken_into(nest: Nest, tmp
     assert (await ward.ended(key))[0].kind == Kind.CANCELLED
 
 
+async def test_a_handler_that_asks_all_the_time_leaves_no_half_a_question(
+    nest: Nest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for turn in range(8):
+        ward = await nest.hatch("single")
+        key = await begin(ward, "ask_much", tmp_path / f"begun{turn}")
+        await ward.until(lambda ward=ward, turn=turn: len(ward.asks) > turn)  # type: ignore[misc]
+        ward.child.cancel([key])
+        assert (await ward.ended(key))[0].kind == Kind.CANCELLED
+        assert await ward.exit() == 0
+    assert "malformed" not in caplog.text
+
+
 async def test_a_def_handler_that_fails_to_clean_up_has_failed(nest: Nest, tmp_path: Path) -> None:
     ward = await nest.hatch("single")
     key = await begin(ward, "spill_blocking", tmp_path / "begun")
