@@ -17,8 +17,7 @@ class Wanted(NamedTuple):
     """What to claim in one go."""
 
     claims: list[tuple[Claim, float]]  # and within how many seconds what it brings has to begin
-    whole: bool  # together they would take a task of any type
-    free: bool  # there are slots free for it
+    whole: bool  # together they would take any task that may be claimed
 
 
 class Wants:
@@ -54,7 +53,7 @@ class Wants:
         claims = [
             (self._claim(names, limit, ahead=ahead), within) for names, limit, within, ahead in asked if names and limit > 0
         ]
-        return Wanted(claims, whole=room > 0 and len(types) == len(every), free=free > 0)
+        return Wanted(claims, whole=free > 0 and room > 0 and len(types) == len(every))
 
     def _more(self, types: frozenset[str], free: int) -> int:
         """How many tasks to claim beyond the free slots."""

@@ -180,7 +180,7 @@ class Worker:
             await self._manager.work.wait(seen, self._options.lease)
         elif self._backlog:
             await self._claim(wanted)
-        elif self._whole and wanted.whole and wanted.free:
+        elif self._whole and wanted.whole:
             await self._claim(wanted, seen=self._seen, wait=await self._patience())
         else:
             await self._manager.work.wait(self._seen, await self._patience())
@@ -190,13 +190,14 @@ class Worker:
         unsettled = len(self._leases) - self._running
         wanted = self._wants.now(self._presence.types.keys(), running=self._running)
         if unsettled > MOST_UNSETTLED:
-            wanted = Wanted([], whole=False, free=wanted.free)
+            wanted = Wanted([], whole=False)
         self._wants_room = not wanted.whole
         return wanted
 
     async def _claim(self, wanted: Wanted, *, seen: int | None = None, wait: float = 0.0) -> None:
         """Make these claims in one commit and hand on what they bring; with `seen`, once there may be something to claim."""
         claim = self._manager.claim
+        self._backlog = False  # from here on: an attempt that ends meanwhile makes room that these claims know nothing of
         self._seen = self._manager.work.count
         self._asked = [asyncio.create_task(claim(asked, seen=seen, wait=wait)) for asked, _ in wanted.claims]
         try:
@@ -206,7 +207,6 @@ class Worker:
             for task in asked:
                 task.cancel()
         self._whole = wanted.whole
-        self._backlog = False
         for task, (claimed, within) in zip(asked, wanted.claims, strict=True):
             if task.cancelled():
                 self._in_doubt = True
@@ -275,6 +275,7 @@ class Worker:
                     log.warning("This worker's code cannot run %s as it was submitted; it leaves those to others.", lease.type)
                     self._wants.avoid.add((lease.type, lease.hash))
         if self._wants_room:
+            self._backlog = True
             self._manager.work.ring()
         if not self._over:
             asyncio.get_running_loop().call_soon(self._settle_all)

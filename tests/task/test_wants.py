@@ -76,6 +76,7 @@ def test_without_a_free_slot_all_is_ahead(hand: Hand) -> None:
     claims = asked(wants, 6)
     assert {ahead for _, _, ahead, _ in claims} == {True}
     assert [types for types, *_ in claims] == [EVERY, {"short"}]
+    assert not wants.now(EVERY, running=6).whole, "what gates count is left out"
 
 
 def test_a_worker_whose_slots_are_never_free_lets_its_look_ahead_run_dry_now_and_then(hand: Hand) -> None:
