@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dolgo.task.types import Outcome, Status
+from dolgo.task.manager import Submission
+from dolgo.task.types import OnParentFailure, Outcome, Status
 from tests.task.wrapped import at_first, refuse
 from tests.task.yard import HANDLERS, Yard, history, pids, until
 
@@ -103,3 +104,14 @@ async def test_many_questions_at_once_are_all_answered(yard: Yard) -> None:
     task = await yard.end(await yard.one("asks_much", number=1_000))
     assert (task.status, task.result) == (Status.DONE, b"1000")
     await until(lambda: worker._running == 0)
+
+
+async def test_a_handler_sees_what_its_task_depended_on(yard: Yard) -> None:
+    await yard.start(paths=(HANDLERS, WAYS))
+    parents = [await yard.one("quick", value=3), await yard.one("fail", text="a bad day")]
+    depends_on, run = tuple(parents), OnParentFailure.RUN
+    (id,) = await yard.send(Submission("sees_parents", depends_on=depends_on, on_parent_failure=run))
+    task = await yard.end(id)
+    assert msgspec.json.decode(task.result or b"null") == [
+        [parents[0], "done", 3, None], [parents[1], "failed", None, "ValueError: a bad day"],
+    ]  # fmt: skip

@@ -126,6 +126,11 @@ def asks_in_thread(mark: str, ctx: SyncContext) -> list[object]:
 
 
 @task
+async def sees_parents(ctx: Context) -> list[object]:
+    return [[parent.id, parent.status, parent.result, parent.error] async for parent in ctx.parents]
+
+
+@task
 async def asks_for_nonsense(ctx: Context) -> None:
     await ctx.submit("no_such_type")
 
