@@ -657,15 +657,3 @@ async def test_a_limit_holds_over_all_workers_and_is_used_whatever_else_there_is
     tasks = await any_yard.ends(ids)
     assert {(task.status, task.attempt) for task in tasks} == {(Status.DONE, 1)}
     assert most_at_once(log) == 2
-
-
-async def test_what_a_gate_counts_gets_a_slot_though_short_ones_never_end(yard: Yard) -> None:
-    """It is not claimed ahead, and a worker with a backlog of short tasks has no free slot by itself."""
-    await yard.start(slots=2)
-    await yard.ends(await yard.submit("quick", 200))
-    await yard.manager.limit("few", {"max_running": 1})
-    await yard.submit("quick", 30_000)
-    (id,) = await yard.send(Submission("nap", b'{"seconds":0}', queue="few", priority=9))
-    await yard.end(id)
-    counts = await yard.manager.counts()
-    assert sum(line.counts.get(Status.QUEUED, 0) for line in counts) > 0
