@@ -1,9 +1,12 @@
-"""Commands on the pages answer as printed. Ids and times differ from run to run; that the same id is the same does not."""
+"""Commands on the pages answer as printed. Ids and times differ from run to run; that the same id is the same does not.
+
+In an answer `…` stands for what the page leaves out. `kill -9` kills the server, the next `dolgo serve` starts it again."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +20,11 @@ from tests.docs.pages import PAGES, README, RUSSIAN, blocks, name, write_task_fi
 
 ADDRESS = "localhost:8080"
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
-LONG_RUNNING = {"serve", "worker"}
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?")
+LEFT_OUT = "…"
+VARIES = re.compile(f"({ID.pattern})|({TIME.pattern})|({LEFT_OUT})")
+WITHOUT_SERVER = {"prune"}
+SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker", "kill -9"
 CURLS_OWN_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -33,10 +39,22 @@ def shown(page: Path) -> Iterator[Shown]:
     """The commands of a page that can be run against a server."""
     for block in blocks(page, "console", "sh"):
         for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-            command, _, answer = part.partition("\n")
-            words = shlex.split(command, comments=True)
-            if words[0] == "curl" or (words[0].endswith("dolgo") and words[1] not in LONG_RUNNING):
+            command, answer = parted(part)
+            if command.startswith(("curl ", "dolgo ", ".venv/bin/dolgo ", KILLS)) and not command.startswith(ELSEWHERE):
                 yield Shown(command, answer.rstrip("\n"))
+
+
+def parted(text: str) -> tuple[str, str]:
+    """A command, which goes on behind a line that ends within quotes, and its answer."""
+    lines = text.splitlines(keepends=True)
+    for end in range(1, len(lines) + 1):
+        command = "".join(lines[:end])
+        try:
+            shlex.split(command)
+        except ValueError:
+            continue
+        return command.rstrip("\n"), "".join(lines[end:])
+    raise AssertionError(f"this command does not end: {text}")
 
 
 def curl(command: str, server: Server) -> str:
@@ -65,9 +83,11 @@ def curl(command: str, server: Server) -> str:
 
 
 def dolgo(command: str, server: Server) -> str:
-    """What a client command prints, on stdout and stderr."""
+    """What a command prints, on stdout and stderr."""
+    words = shlex.split(command)[1:]
+    there = [] if words[0] in WITHOUT_SERVER else ["--server", server.url]
     ran = subprocess.run(
-        [DOLGO, *shlex.split(command)[1:], "--server", server.url],
+        [DOLGO, *words, *there],
         cwd=server.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=40, check=False,
     )  # fmt: skip
     return ran.stdout.rstrip("\n")
@@ -75,6 +95,26 @@ def dolgo(command: str, server: Server) -> str:
 
 def masked(text: str) -> str:
     return TIME.sub("<time>", ID.sub("<id>", text))
+
+
+def pattern(answer: str) -> str:
+    """What an answer has to look like, with a group for each id."""
+    parts, place = [], 0
+    for found in VARIES.finditer(answer):
+        parts.append(re.escape(answer[place : found.start()]))
+        id, time, _ = found.groups()
+        parts.append(f"({ID.pattern})" if id else TIME.pattern if time else ".*?")
+        place = found.end()
+    return "".join([*parts, re.escape(answer[place:])])
+
+
+def compare(said: str, answer: str, command: str) -> Iterator[tuple[str, str]]:
+    """Each id that is printed, and the one in its place."""
+    found = re.fullmatch(pattern(answer), said, re.DOTALL)
+    if found is None:
+        assert masked(said) == masked(answer), command  # which shows where they part
+        raise AssertionError(f"{command}: {said}")
+    yield from zip(ID.findall(answer), found.groups(), strict=True)
 
 
 RUNNABLE = [page for page in PAGES if page != RUSSIAN and any(shown(page))]  # the Russian blocks are the English ones
@@ -86,11 +126,22 @@ def test_commands_answer_as_printed(page: Path, tmp_path: Path) -> None:
     real: dict[str, str] = {}  # the ids of this run by those printed
     with Server(tmp_path, "--drain-timeout", "0").ready() as server:
         for command, answer in shown(page):
+            if command.startswith((SERVES, KILLS)):
+                restart(server, command)
+                continue
             asked = ID.sub(lambda found: real[found[0]], command)
             said = curl(asked, server) if asked.startswith("curl") else dolgo(asked, server)
-            assert masked(said) == masked(answer), command
-            for printed, got in zip(ID.findall(answer), ID.findall(said), strict=True):
+            for printed, got in compare(said, answer, command):
                 assert real.setdefault(printed, got) == got, f"{command}: another id than before"
+
+
+def restart(server: Server, command: str) -> None:
+    """Kill the server, or start it again if it was killed."""
+    if command.startswith(KILLS):
+        server.kill(signal.SIGKILL)
+        server.wait()
+    elif not server.running:
+        server.start().wait_ready()
 
 
 def test_the_pages_with_commands_are_among_them() -> None:
