@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import drain, idle, load, machine, report, submit, wait, waiting
+from bench import chain, drain, fan, idle, keys, later, load, machine, report, submit, wait, waiting
 from bench.errors import Invalid
 from bench.figures import Figure, beside
 from bench.scale import FULL, IDLE_SLOTS, QUICK, SLOTS, Scale
@@ -19,7 +19,8 @@ from bench.service import OPTIONS, folder
 
 LATEST = Path(__file__).with_name("latest.json")
 LOADS = {"submit": submit.measure, "wait": wait.measure, "drain": drain.measure}
-PARTS = (*LOADS, "idle", "waiting")
+LIFE = {"later": later.measure, "keys": keys.measure, "chain": chain.measure, "fan": fan.measure}
+PARTS = (*LOADS, "idle", "waiting", *LIFE)
 
 Say = Callable[[str], None]
 
@@ -44,7 +45,7 @@ def main() -> int:
 
 
 def measure(scale: Scale, parts: tuple[str, ...], say: Say) -> report.Lanes:
-    """Every part that is wanted: first on an empty store, then beside many tasks that wait."""
+    """Every part that is wanted: on an empty store, beside many tasks that wait, and what only some tasks have to do with."""
     empty: list[Figure] = []
     for name in [name for name in LOADS if name in parts]:
         say(name)
@@ -57,7 +58,12 @@ def measure(scale: Scale, parts: tuple[str, ...], say: Say) -> report.Lanes:
     lanes = {"nothing waits": empty}
     if "waiting" in parts:
         lanes[f"{scale.waiting:,} tasks wait"] = _waiting(scale, parts, empty, say)
-    return lanes
+    lives: list[Figure] = []
+    for name in [name for name in LIFE if name in parts]:
+        say(name)
+        with folder() as place:
+            lives += LIFE[name](scale, place)
+    return {**lanes, "schedules, limits, dependencies": lives} if lives else lanes
 
 
 def _waiting(scale: Scale, parts: tuple[str, ...], empty: list[Figure], say: Say) -> list[Figure]:

@@ -20,14 +20,15 @@ def measure(scale: Scale, place: Path, *, floor: bool) -> list[Figure]:
     """Tasks a second of one worker process, beside the raw loop on a file of its own."""
     figure = Figure(f"drain of {scale.drained:,}", "tasks/s", [], floor_is="raw claim + settle", targets=TARGETS)
     for _ in range(scale.repeats):
-        figure.dolgo.append(_drain(scale, place))
+        figure.dolgo.append(once(scale, place))
         if floor:
             with folder() as own:
                 figure.floor.append(store_floor.drain(own / "floor.db", scale.drained))
     return [figure]
 
 
-def _drain(scale: Scale, place: Path) -> float:
+def once(scale: Scale, place: Path) -> float:
+    """Tasks a second of one drain, beside whatever else the folder's database holds."""
     with serving(place, slots=0) as service:
         done = service.done()
         service.fill(scale.drained, batch=scale.batch)

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,32 @@ class Service:
 
     def fill(self, tasks: int, *, batch: int, **options: Any) -> None:
         """Submit tasks that are numbered, in batches."""
-        for first in range(0, tasks, batch):
-            numbers = range(first, min(first + batch, tasks))
-            body = {"tasks": [{"type": "nothing", "payload": {"n": n}, **options} for n in numbers]}
-            self._client.post("/tasks/batch", json=body).raise_for_status()
+        self.submit([{"type": "nothing", "payload": {"n": n}, **options} for n in range(tasks)], batch=batch)
+
+    def submit(self, tasks: Sequence[dict[str, Any]], *, batch: int) -> list[str]:
+        """Submit tasks in batches; their ids."""
+        ids: list[str] = []
+        for first in range(0, len(tasks), batch):
+            answer = self._client.post("/tasks/batch", json={"tasks": tasks[first : first + batch]}).raise_for_status()
+            ids += [task["id"] for task in answer.json()["tasks"]]
+        return ids
+
+    def limit(self, **limits: float) -> None:
+        """Limit the measured queue."""
+        self._client.patch(f"/queues/{QUEUE}", json=limits).raise_for_status()
+
+    def pause(self) -> None:
+        """Have nothing more of the measured queue started."""
+        self._client.put(f"/queues/{QUEUE}/pause", json={}).raise_for_status()
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._client.delete(f"/queues/{QUEUE}/pause").raise_for_status()
+
+    def cancel(self, id: str) -> None:
+        """Have a task end that would run on. Returns when it has."""
+        self._client.post(f"/tasks/{id}/cancel").raise_for_status()
+        self._client.get(f"/tasks/{id}", params={"wait": TIMEOUT / 2}).raise_for_status()
 
     def counts(self) -> dict[str, int]:
         """How many tasks of the measured queue stand at each status."""
@@ -97,11 +119,16 @@ class Service:
             seen = now
 
     def check(self, newest: int) -> tuple[float, float]:
-        """When the first of the `newest` tasks that ended was begun and the last one ended.
+        """When the first of the `newest` tasks that ended was begun and the last one ended. Raises Invalid as `times` does."""
+        times = self.times(newest)
+        return min(started for started, _ in times), times[-1][1]
+
+    def times(self, newest: int) -> list[tuple[float, float]]:
+        """When each of the `newest` tasks that ended was begun and ended, in the order they ended.
 
         Raises Invalid unless each ended by its first attempt and its result is the number it was sent."""
         ids: set[str] = set()
-        times: list[tuple[str, str]] = []
+        times: list[tuple[float, float]] = []
         cursor: dict[str, str] = {}
         while len(ids) < newest:
             size = min(PAGE, newest - len(ids))
@@ -111,11 +138,11 @@ class Service:
                 if task["attempt"] != 1 or task["result"] != task["payload"]["n"] or task["id"] in ids:
                     raise Invalid(f"a task did not end as it should: {task}")
                 ids.add(task["id"])
-                times.append((task["started_at"], task["finished_at"]))
+                times.append((_seconds(task["started_at"]), _seconds(task["finished_at"])))
             if page["next"] is None and len(ids) < newest:
                 raise Invalid(f"{newest - len(ids)} of {newest} tasks are missing")
             cursor = {"cursor": page["next"]} if page["next"] else {}
-        return _seconds(min(started for started, _ in times)), _seconds(max(finished for _, finished in times))
+        return times[::-1]
 
 
 def _seconds(moment: str) -> float:

@@ -59,6 +59,21 @@ def test_a_quick_run_measures_latency_and_idleness_without_wrk_too(tmp_path: Pat
     assert len(values(written)) == 11
 
 
+@pytest.mark.timeout(120)
+def test_a_quick_run_measures_schedules_limits_and_dependencies(tmp_path: Path) -> None:
+    parts = [word for part in ("later", "keys", "chain", "fan") for word in ("--only", part)]
+    written = bench(tmp_path / "bench.json", *parts)
+    (figures,) = [figures for figures in written["figures"].values() if figures]
+    assert [figure["work"] for figure in figures if figure["ratio"]] == [
+        "drain of 1,000 beside 2,000 due tomorrow",
+        "drain of 1,000 under a limit by key",
+        "drain of 1,000 beside 500 of a saturated key",
+        "chain of 50, a link",
+        "1 → 700 → 1",
+    ]
+    assert min(values(written)) > 0
+
+
 @pytest.mark.parametrize("with_wrk", [True, False])
 def test_an_answer_that_does_not_say_done_makes_a_run_invalid(monkeypatch: pytest.MonkeyPatch, with_wrk: bool) -> None:
     if with_wrk and not shutil.which("wrk"):
