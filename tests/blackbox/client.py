@@ -115,6 +115,16 @@ class Client:
         return self.every(view="full")
 
 
+def outcomes(task: dict[str, Any]) -> list[str]:
+    """How each attempt of a task ended, oldest first."""
+    return [attempt["outcome"] for attempt in task["attempts"]]
+
+
+def lines(path: Path) -> list[str]:
+    """What handlers have written into a file so far."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
 class Prober:
     """Asks a server again and again, as long as the block lasts, and keeps how long the slowest answer took."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.blackbox.client import Client, write_type
 from tests.blackbox.server import Process, Server, Worker
 
 
@@ -42,3 +43,22 @@ def worker(tmp_path: Path, processes: list[Process]) -> Callable[..., Worker]:
         return worker.ready()
 
     return start
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A ready server for all tests of a module: it has the types of the module's `HANDLERS` and was given its `OPTIONS`."""
+    folder = tmp_path_factory.mktemp("shared")
+    write_type(folder, "handlers", request.module.HANDLERS)
+    with Server(folder, *request.module.OPTIONS).ready() as server:
+        yield server
+
+
+@pytest.fixture
+def client(shared: Server, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """Speaks to the server that the tests of the module share; its log is shown if one failed."""
+    failed = request.session.testsfailed
+    with Client(shared.url) as client:
+        yield client
+    if request.session.testsfailed > failed:
+        shared.show()
