@@ -91,24 +91,22 @@ def end_all(client: Client, ids: list[str], within: float = 30.0) -> list[dict[s
 
 
 @pytest.mark.usefixtures("workers")
-@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("limit", [1, 3, 10])  # one worker has 8 slots
 def test_no_more_of_a_queue_run_than_may_over_all_workers(limit: int, client: Client, ledger: Path) -> None:
     queue = f"limited-{limit}"
     answer = client.http.patch(f"/queues/{queue}", json={"max_running": limit})
     assert (answer.status_code, answer.json()["max_running"]) == (200, limit)
-    tasks = end_all(client, client.batch("spans", [{"ledger": str(ledger)}] * 40, queue=queue))
+    tasks = end_all(client, client.batch("spans", [{"ledger": str(ledger), "seconds": 0.02 * limit}] * 40, queue=queue))
     assert Counter(task["status"] for task in tasks) == {"done": 40}
     assert most_at_once(ledger) == limit  # and no less: a limit is used up
-    if limit > 1:
+    if limit > 8:
         assert len({task["worker"] for task in tasks}) == 2
 
 
 @pytest.mark.usefixtures("workers")
 def test_no_more_of_a_type_run_than_may_whatever_their_queue(client: Client, ledger: Path) -> None:
     ids = [
-        id
-        for queue in ("default", "another")
-        for id in client.batch("two_at_once", [{"ledger": str(ledger)}] * 15, queue=queue)
+        id for queue in ("default", "another") for id in client.batch("two_at_once", [{"ledger": str(ledger)}] * 15, queue=queue)
     ]
     end_all(client, ids)
     assert most_at_once(ledger) == 2
@@ -119,9 +117,7 @@ def test_no_more_of_a_key_run_than_may_and_other_keys_do_not_wait_for_it(client:
     assert client.http.patch("/queues/keyed", json={"max_running_per_key": 2}).status_code == 200
     blocked = client.batch("spans", [{"ledger": str(tmp_path / "full"), "seconds": 3}] * 12, queue="keyed", limit_key="full")
     until(lambda: len(lines(tmp_path / "full")) == 2, 5, "the key is used up")
-    others = {
-        key: client.batch("spans", [{"ledger": str(tmp_path / key)}] * 8, queue="keyed", limit_key=key) for key in "abc"
-    }
+    others = {key: client.batch("spans", [{"ledger": str(tmp_path / key)}] * 8, queue="keyed", limit_key=key) for key in "abc"}
     free = client.batch("spans", [{"ledger": str(tmp_path / "free")}] * 8, queue="keyed")
     for ids in (*others.values(), free):
         assert Counter(task["status"] for task in end_all(client, ids, within=2.9)) == {"done": 8}
@@ -135,9 +131,7 @@ def test_no_more_of_a_key_run_than_may_and_other_keys_do_not_wait_for_it(client:
 @pytest.mark.usefixtures("workers")
 def test_no_more_of_a_key_of_a_type_run_than_may(client: Client, tmp_path: Path) -> None:
     ids = [
-        id
-        for key in "abcd"
-        for id in client.batch("one_at_once_of_a_key", [{"ledger": str(tmp_path / key)}] * 6, limit_key=key)
+        id for key in "abcd" for id in client.batch("one_at_once_of_a_key", [{"ledger": str(tmp_path / key)}] * 6, limit_key=key)
     ]
     end_all(client, ids)
     assert [most_at_once(tmp_path / key) for key in "abcd"] == [1] * 4

@@ -84,7 +84,14 @@ def listens_in_a_thread(ledger: str, ctx: SyncContext) -> str:
     while not ctx.cancelled:
         time.sleep(0.01)
     note(ledger, "cleaned up")
-    return "too late"
+    raise asyncio.CancelledError
+
+@task(isolation="thread")
+def returns_in_a_thread(ledger: str, ctx: SyncContext) -> str:
+    note(ledger, "began", os.getpid())
+    while not ctx.cancelled:
+        time.sleep(0.01)
+    return "so far"
 
 @task(isolation="thread")
 def is_deaf_in_a_thread(ledger: str) -> str:
@@ -183,6 +190,14 @@ def test_those_that_ran_beside_it_are_charged_nothing(type: str, shared: Server,
     task: dict[str, Any] = client.end(beside, within=15)
     assert task["status"] == "done"
     assert outcomes(task) in (["done"], ["lost", "done"])
+
+
+def test_a_result_that_comes_within_the_grace_is_kept(shared: Server, client: Client, ledger: Path) -> None:
+    id = client.submit("returns_in_a_thread", {"ledger": str(ledger)})
+    began(ledger, shared)
+    client.http.post(f"/tasks/{id}/cancel")
+    task = client.end(id)
+    assert (task["status"], task["result"]) == ("done", "so far")
 
 
 def test_a_cancel_of_what_has_not_begun_holds(client: Client, ledger: Path) -> None:
