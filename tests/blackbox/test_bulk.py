@@ -26,17 +26,17 @@ def test_thousands_are_cancelled_and_retried_while_others_are_served(shared: Ser
         client.batch("long_task", [{"seconds": 0}] * 1000, tags=["many"], delay=3600)
     other = client.submit("long_task", {"seconds": 0}, delay=3600)
     params = {"tag": "many", "type": "long_task"}
-    said = client.http.post("/tasks/cancel", params={**params, "dry_run": "true"})
-    assert (said.status_code, said.json()) == (200, {"matched": MANY, "changed": MANY, "more": False}) or said.json()[
-        "matched"
-    ] == MANY
+    dry = client.http.post("/tasks/cancel", params={**params, "dry_run": "true"}).json()
+    assert dry == {"matched": MANY, "changed": 0, "more": False}
     assert len(client.every(tag="many", status="queued")) == MANY  # it was dry
-    with Prober(shared.url):
+    with Prober(shared.url) as prober:
+        until(lambda: prober.answers, 5, "others are served")
         assert client.http.post("/tasks/cancel", params=params).json() == {"matched": MANY, "changed": MANY, "more": False}
     assert len(client.every(tag="many", status="cancelled")) == MANY
     assert client.http.post("/tasks/cancel", params=params).json() == {"matched": 0, "changed": 0, "more": False}
     assert client.task(other)["status"] == "queued"
-    with Prober(shared.url):
+    with Prober(shared.url) as prober:
+        until(lambda: prober.answers, 5, "others are served")
         assert client.http.post("/tasks/retry", params=params).json() == {"matched": MANY, "changed": MANY, "more": False}
     until(lambda: len(client.every(tag="many", status="done")) == MANY, 60, "all of them are done")
 

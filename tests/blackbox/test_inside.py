@@ -150,9 +150,9 @@ def test_what_a_handler_says_is_kept_by_attempt(client: Client) -> None:
     said = [(line["attempt"], line["level"].lower(), line["text"].strip()) for line in found]
     for attempt in (1, 2):
         texts = [text for number, _, text in said if number == attempt]
-        assert texts[:3] == [f"printed {attempt}", f"warned {attempt}", "from a library"]
+        assert texts[:3] == [f"printed {attempt}", f"warned {attempt}", "some.library: from a library"]
     assert (1, "warning", "warned 1") in said
-    assert (2, "error", "from a library") in said
+    assert (2, "error", "some.library: from a library") in said
     assert [line["number"] for line in log(client, id, attempt=2)] == list(range(1, len(log(client, id, attempt=2)) + 1))
     assert {line["attempt"] for line in log(client, id, attempt=2)} == {2}
     assert all(line["time"].endswith("Z") for line in found)
