@@ -366,7 +366,7 @@ class Changed(Struct, frozen=True):
     """What was done to many tasks."""
 
     matched: Annotated[int, Meta(ge=0, description="Tasks that the filters let through and that were looked at.")]
-    changed: Annotated[int, Meta(ge=0, description="Those of them that are otherwise now, or would be.")]
+    changed: Annotated[int, Meta(ge=0, description="Those of them that are otherwise now; 0 with `dry_run`.")]
     more: Annotated[bool, Meta(description="There are more than one request looks at: ask again.")]
 
 
