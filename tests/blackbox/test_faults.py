@@ -341,9 +341,8 @@ def wrong_ends(mine: list[dict[str, Any]], cancelled: set[str]) -> Iterator[str]
             continue
         if task["id"] in cancelled:
             yield f"{task['id']} was cancelled and is {task['status']}"
-        if task["type"] in failing and (task["error"] or {}).get("code") != failing[task["type"]]:
-            yield f"{task['id']} of {task['type']} is {task['status']}: {task['error']}"
-        elif task["type"] not in failing and task["status"] != "done":
+        expected = ("failed", failing[task["type"]]) if task["type"] in failing else ("done", None)
+        if (task["status"], (task["error"] or {}).get("code")) != expected:
             yield f"{task['id']} of {task['type']} is {task['status']}: {task['error']}"
         charged = sum(attempt["outcome"] in life.CHARGED for attempt in task["attempts"])
         if task["type"] in ("always_fails", "is_late") and charged != task["max_attempts"]:
