@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_chain_runs_one_after_the_other(type: str, client: Client) -> None:
         ids.append(client.submit(type, {"number": 1}, depends_on=[ids[-1]]))
     tasks = [client.end(id) for id in ids]
     assert [task["result"] for task in tasks] == [1, 2, 3, 4, 5, 6]
-    for parent, child in zip(tasks, tasks[1:], strict=False):
+    for parent, child in pairwise(tasks):
         check_order([parent], child)
         assert (child["parents"], parent["dependents"]) == ([parent["id"]], [child["id"]])
 

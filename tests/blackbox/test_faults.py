@@ -117,7 +117,7 @@ class Mixed:
         self._ledgers = ledgers
         self._over = threading.Event()
         self.fans = 0
-        self.cancelled: set[str] = set()  # ids for which a cancel was answered with 200
+        self.cancelled: dict[str, tuple[bool, float]] = {}  # by id: whether it was cancelled at once, and when that was answered
         self.wrong: list[str] = []
         self._threads = [
             threading.Thread(target=target, args=(random.Random(seed * 100 + number),))
@@ -166,9 +166,9 @@ class Mixed:
         with httpx.Client(base_url=self._url, timeout=10.0) as http:
             for id in self._any(chance, 0.15):
                 answer = self._ask(http, "POST", f"/tasks/{id}/cancel")
-                if answer is not None and answer.status_code == 200:
-                    self.cancelled.add(id)
-                elif answer is not None and answer.status_code not in (202, 409):
+                if answer is not None and answer.status_code in (200, 202):
+                    self.cancelled[id] = (answer.status_code == 200, time.time())
+                elif answer is not None and answer.status_code != 409:
                     self.wrong.append(f"cancel {id}: {answer.status_code} {answer.text[:300]}")
 
     def _any(self, chance: random.Random, every: float) -> Iterator[str]:
@@ -315,7 +315,8 @@ def check(
         "limit": list(life.over_limit(lines(ledgers / "limited"), LIMIT)),
         "counts": list(life.miscounted(tasks, queues)),
         "children": list(wrong_children(mine, children)),
-        "ends": list(wrong_ends(mine, load.cancelled)),
+        "cancels": list(wrong_cancels(mine, load.cancelled)),
+        "ends": list(wrong_ends(mine)),
     }
     wrong = {name: found[:5] for name, found in wrong.items() if found}
     assert not wrong, f"{shown(wrong)} ({summary})"
@@ -333,14 +334,22 @@ def wrong_children(mine: list[dict[str, Any]], children: list[dict[str, Any]]) -
             yield f"{task['id']} shows others as submitted than it was told"
 
 
-def wrong_ends(mine: list[dict[str, Any]], cancelled: set[str]) -> Iterator[str]:
+def wrong_cancels(mine: list[dict[str, Any]], cancelled: dict[str, tuple[bool, float]]) -> Iterator[str]:
+    """After the answer to a cancel no attempt begins, and what was cancelled at once stays so."""
+    for task in mine:
+        at_once, answered = cancelled.get(task["id"], (False, float("inf")))
+        if at_once and task["status"] != "cancelled":
+            yield f"{task['id']} was cancelled and is {task['status']}"
+        if any(life.seconds(attempt["started_at"]) > answered for attempt in task["attempts"]):
+            yield f"{task['id']} has run after it was cancelled"
+
+
+def wrong_ends(mine: list[dict[str, Any]]) -> Iterator[str]:
     """What each type ends as, unless it was cancelled."""
     failing = {"fails": "handler_error", "always_fails": "handler_error", "is_late": "timeout"}
     for task in mine:
         if task["status"] == "cancelled":
             continue
-        if task["id"] in cancelled:
-            yield f"{task['id']} was cancelled and is {task['status']}"
         expected = ("failed", failing[task["type"]]) if task["type"] in failing else ("done", None)
         if (task["status"], (task["error"] or {}).get("code")) != expected:
             yield f"{task['id']} of {task['type']} is {task['status']}: {task['error']}"

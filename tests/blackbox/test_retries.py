@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,7 @@ def seconds(time: str) -> float:
 def pauses(task: dict[str, Any]) -> list[float]:
     """Seconds between the end of an attempt and the beginning of the next."""
     attempts = task["attempts"]
-    return [
-        seconds(after["started_at"]) - seconds(before["finished_at"])
-        for before, after in zip(attempts, attempts[1:], strict=False)
-    ]
+    return [seconds(after["started_at"]) - seconds(before["finished_at"]) for before, after in pairwise(attempts)]
 
 
 @pytest.fixture
