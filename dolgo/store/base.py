@@ -223,9 +223,10 @@ class Store(ABC):
     async def retry(self, ids: Sequence[str]) -> Sequence[Change]:
         """`failed`, `cancelled` → `queued`, or `waiting` by its parents as they are now. Generation + 1.
 
-        Failures, losses and deferrals at 0; history, attempt numbers and notes go on. Dependents that were cancelled because of
-        it, and would not be cancelled by their other parents as they are now, are revived: in the same way, in the same commit
-        up to `CASCADED`, the rest by `cascade`, and theirs after them. One whose `unique_key` another has taken stays."""
+        Failures, losses and deferrals at 0; history, attempt numbers and notes go on; an `expires_at` that has passed is lifted.
+        Dependents that were cancelled because of it, and would not be cancelled by their other parents as they are now, are
+        revived: in the same way, in the same commit up to `CASCADED`, the rest by `cascade`, and theirs after them. One whose
+        `unique_key` another has taken stays."""
 
     @abstractmethod
     async def delete(self, ids: Sequence[str]) -> Sequence[Change]:

@@ -13,7 +13,7 @@ from dolgo.task.types import Change, Query, Status
 MOST = 10_000  # tasks a call looks at
 STEP = 500  # tasks a commit changes
 
-CANCELLABLE = (Status.IN_PROGRESS, Status.QUEUED, Status.WAITING)
+CANCELLABLE = (Status.WAITING, Status.QUEUED, Status.IN_PROGRESS)  # last those that a second call finds again
 RETRIABLE = (Status.FAILED, Status.CANCELLED)
 
 Verb = Callable[[Sequence[str]], Awaitable[Sequence[Change]]]
@@ -55,6 +55,5 @@ async def _all(store: Store, query: Query, allowed: Collection[Status], verb: Ve
 
 
 def _changed(change: Change) -> bool:
-    """Not one that is gone, that something stood in the way of, or that had been cancelled by somebody else meanwhile."""
-    was_so = change.before is Status.CANCELLED and change.after is Status.CANCELLED
-    return change.before is not None and change.refusal is None and not was_so
+    """Not one that is gone, that something stood in the way of, or that had been cancelled or asked to stop before."""
+    return change.before is not None and change.refusal is None and (change.after is not change.before or change.asked)

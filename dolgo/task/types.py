@@ -159,6 +159,7 @@ class Details(Struct, frozen=True):
     dependents: tuple[str, ...]  # by the time they were submitted
     submitted: tuple[str, ...]  # by its own handler
     progress: bytes | None  # JSON, as its handler said last
+    awaited: tuple[str, ...] = ()  # those of its parents that have not ended
 
 
 class Lease(Struct, frozen=True):
@@ -277,6 +278,7 @@ class Change(Struct, frozen=True):
     before: Status | None  # None: there is no such task
     after: Status | None = None  # None: it is gone
     refusal: Refusal | None = None
+    asked: bool = False  # its worker is to stop it, and was not told so before
 
 
 class TypeInfo(Struct, frozen=True):

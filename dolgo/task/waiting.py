@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from dolgo.store.base import Store
 from dolgo.task.fleet import Fleet
-from dolgo.task.types import FINAL, HeldUp, Status, Task
+from dolgo.task.types import HeldUp, Status, Task
 
 NAMED = 3  # parents that are named; of more there is only the number
 
@@ -43,13 +43,9 @@ class Waiting:
 
     async def _for_parents(self, task: Task) -> Reason:
         (details,) = await self._store.details([task.id])
-        parents = [parent.id for parent in details.parents] if details is not None else []
-        open = [
-            id for id, found in zip(parents, await self._store.get(parents), strict=True)
-            if found is not None and found.status not in FINAL
-        ]  # fmt: skip
-        named = ", ".join(open[:NAMED]) + (f" and {len(open) - NAMED} more" if len(open) > NAMED else "")
-        return Reason("parents", f"It waits for {len(open)} of {len(parents)} tasks it depends on: {named}.")
+        parents, awaited = (details.parents, details.awaited) if details is not None else ((), ())
+        named = ", ".join(awaited[:NAMED]) + (f" and {len(awaited) - NAMED} more" if len(awaited) > NAMED else "")
+        return Reason("parents", f"It waits for {len(awaited)} of {len(parents)} tasks it depends on: {named}.")
 
     def _gated(self, held_up: HeldUp) -> Reason | None:
         kind, _, rest = held_up.scope.partition("/")

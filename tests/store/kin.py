@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from dolgo.task.types import FINAL, Error, ErrorCode, Lease, NewTask, OnParentFailure, Outcome, Status
 from tests.store.known import CANCELLED, FAILED, QUEUED, UNSTARTED, WAITING, Known, same
 
@@ -78,6 +80,8 @@ class Kin:
         one.worker = one.token = one.said = one.started_at = one.finished_at = one.result = one.error = one.or_error = None
         one.generation += 1
         one.run_at = self.now
+        if one.new.expires_at is not None and one.new.expires_at <= self.now:
+            one.new = replace(one.new, expires_at=None)
         status = self.standing(one)
         one.joined = status == QUEUED
         self.back.add(one.new.id)

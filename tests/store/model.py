@@ -293,13 +293,13 @@ class Model(Kin):
     def cancelled(self, id: str, answer: Change) -> None:
         if (one := self.met(id, answer)) is None:
             return
-        before = one.status
+        before, asked = one.status, one.status == HELD and not one.cancel_asked
         if before == HELD:
             one.cancel_asked = True
         elif before in UNSTARTED:
             one.error = Error(ErrorCode.CANCELLED, "")
             self.finish(one, CANCELLED, None)
-        same("a cancel", answer, Change(before, one.status, Refusal.STATUS if before in (DONE, FAILED) else None))
+        same("a cancel", answer, Change(before, one.status, Refusal.STATUS if before in (DONE, FAILED) else None, asked))
 
     def retried(self, id: str, answer: Change) -> None:
         if (one := self.met(id, answer)) is None:

@@ -453,7 +453,7 @@ BROKEN: dict[type[MemoryStore], str] = {
     CountsByHand: "the counts",
     ForgetsTheDependents: "is waiting; its parents want it",
     ReleasesTooEarly: "was released; its parents want it",
-    RunsWhatShouldBeCancelled: "is waiting; its parents want it|was released; its parents want it|the statuses of a submit|a retry was answered",
+    RunsWhatShouldBeCancelled: "(is waiting|was released); its parents want it|the statuses of a submit|a retry was answered",
     CancelsWhatShouldRun: "cancelled by nobody|the statuses of a submit|a retry was answered",
     RevivesWithoutALook: "by itself",
     RevivesNobody: "was not revived",

@@ -65,3 +65,11 @@ async def test_a_call_stops_at_its_bound_and_says_that_there_is_more(
     await many(manager, 2_500)
     answers = [await manager.cancel_all(Query(type="echo")) for _ in range(3)]
     assert answers == [Bulk(1_200, 1_200, True), Bulk(1_200, 1_200, True), Bulk(100, 100, False)]
+
+
+async def test_what_was_asked_to_stop_before_is_matched_and_not_changed_again(manager: Manager, store: Store) -> None:
+    """Or whoever asks again while there is more would ask for ever."""
+    await many(manager, 3)
+    await claim(store, limit=2)
+    assert await manager.cancel_all(Query()) == Bulk(3, 3, False)
+    assert await manager.cancel_all(Query()) == Bulk(2, 0, False)

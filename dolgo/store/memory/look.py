@@ -10,7 +10,7 @@ from dolgo.store.base import Page, Submitted
 from dolgo.store.memory.parts import LAST
 from dolgo.store.memory.rows import Row, matches
 from dolgo.store.memory.table import Table, TimeKey
-from dolgo.task.types import Details, NewTask, Note, Query, Status
+from dolgo.task.types import FINAL, Details, NewTask, Note, Query, Status
 
 MOST_LOOKS = 10_000  # tasks that are looked at: a page whose filter matches nothing must not stop the loop
 
@@ -41,7 +41,8 @@ def details_of(table: Table, row: Row) -> Details:
     dependents = tuple(table.dependents.get(row.task.id, ()))
     submitted = [value for key, value in sorted(row.notes.items()) if key.startswith("submitted/")]
     ids = tuple(msgspec.json.decode(value, type=str) for value in submitted)
-    return Details(row.parents, dependents, ids, row.notes.get("progress"))
+    awaited = tuple(parent.id for parent in row.parents if (it := table.rows.get(parent.id)) and it.task.status not in FINAL)
+    return Details(row.parents, dependents, ids, row.notes.get("progress"), awaited)
 
 
 def oldest_of(table: Table) -> dict[str, float]:

@@ -348,13 +348,14 @@ class MemoryStore(Store):
         return True
 
     def _cancel(self, row: Row, now: float) -> Change:
-        before = row.task.status
+        before, asked = row.task.status, False
         if before is Status.IN_PROGRESS:
+            asked = not row.task.cancel_asked
             row.task = replace(row.task, cancel_asked=True)
         elif before not in FINAL:
             self._table.write(row, now, **called_off(now, CANCELLED_QUEUED))
         refused = before in (Status.DONE, Status.FAILED)
-        return Change(before, row.task.status, Refusal.STATUS if refused else None)
+        return Change(before, row.task.status, Refusal.STATUS if refused else None, asked)
 
     def _retry(self, row: Row, now: float) -> Change:
         task = row.task

@@ -75,10 +75,12 @@ class Table:
         if task.started_at is not None:  # the newest attempt is on the record and not yet in its history
             history = with_newest(task, last_outcome(task.status, task.error), task.finished_at, task.error)
         fresh = {"failures": 0, "losses": 0, "deferrals": 0, "suspect": False, "cancel_asked": False, "result": None}
-        unheld = {"worker": None, "started_at": None, "finished_at": None, "error": None, "history": history, "run_at": now}
+        unheld: dict[str, Any] = {"worker": None, "started_at": None, "finished_at": None, "error": None}
+        if task.expires_at is not None and task.expires_at <= now:
+            unheld["expires_at"] = None
         row.token = row.settled = None
         row.due = False
-        self.write(row, now, status=status, generation=task.generation + 1, **fresh, **unheld)
+        self.write(row, now, status=status, generation=task.generation + 1, run_at=now, history=history, **fresh, **unheld)
         self.begun_anew.append(task.id)
 
     def remove(self, row: Row) -> None:

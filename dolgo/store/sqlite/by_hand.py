@@ -37,7 +37,7 @@ def _cancel(turn: Turn, row: TaskRow) -> Change:
         return Change(before, before, Refusal.STATUS)
     if row.state == IN_PROGRESS:
         run(turn.connection, "ask_cancel", row.n)
-        return Change(before, before)
+        return Change(before, before, asked=not row.cancel_asked)
     if row.state != CANCELLED:
         call_off(turn, row, CANCELLED_QUEUED)
     if row.state == WAITING:

@@ -145,6 +145,7 @@ def restart(turn: Turn, row: TaskRow, found: Parents) -> None:
     waits = awaited(found)
     state, rank = WAITING if waits else READY, row.rank + (turn.now - row.run_at)
     run(turn.connection, "requeue", state, rank, turn.now, row.attempt, 0, 0, 0, row.generation + 1, 0, row.n)
+    run(turn.connection, "expires_no_more", row.n, turn.now)
     turn.moved(row.id, row.line, row.key, row.state, state, row.attempt)
     if waits:
         run(turn.connection, "edges_open", row.n)

@@ -123,6 +123,9 @@ UPDATE task SET state = ?, rank = ?, run_at = ?, attempt = ?, failures = ?, loss
     result = NULL
 WHERE n = ?
 
+-- name: expires_no_more     in: n, now
+UPDATE task SET expires_at = NULL WHERE n = ? AND expires_at <= ?
+
 -- name: call_off            to cancelled; in: finished_at, attempt, token, worker, started_at, failures, losses, deferrals, error, n
 UPDATE task SET state = 7, finished_at = ?, attempt = ?, token = ?, worker = ?, started_at = ?, failures = ?, losses = ?,
     deferrals = ?, error = ?, lease_until = NULL, suspect = 0
@@ -251,8 +254,9 @@ INSERT INTO edge (child, place, parent, ref, open) VALUES {rows}
 -- name: parents             in: child; out: the parent and its state, NULL if it is gone
 SELECT edge.place, edge.parent, task.state FROM edge LEFT JOIN task ON task.id = edge.parent WHERE edge.child = ? ORDER BY edge.place
 
--- name: parents_named       in: child
-SELECT parent, ref FROM edge WHERE child = ? ORDER BY place
+-- name: parents_named       out: the parent, its ref, and whether it has not ended; in: child
+SELECT edge.parent, edge.ref, coalesce(task.state < 5, 0) FROM edge LEFT JOIN task ON task.id = edge.parent
+WHERE edge.child = ? ORDER BY edge.place
 
 -- name: dependents          in: parent
 SELECT task.id FROM (SELECT DISTINCT child FROM edge WHERE parent = ?) AS found JOIN task ON task.n = found.child ORDER BY task.n

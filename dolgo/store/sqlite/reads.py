@@ -100,11 +100,13 @@ def _details(connection: Connection, id: str) -> Details | None:
         return None
     (n,) = row
     progress = run(connection, "progress", n).fetchone()
+    parents = run(connection, "parents_named", n).fetchall()
     return Details(
-        parents=tuple(Dependency(*row) for row in run(connection, "parents_named", n)),
+        parents=tuple(Dependency(id, ref) for id, ref, _ in parents),
         dependents=tuple(dependent for (dependent,) in run(connection, "dependents", id)),
         submitted=tuple(msgspec.json.decode(value, type=str) for (value,) in run(connection, "submitted", n)),
         progress=progress and progress[0],
+        awaited=tuple(id for id, _, unfinished in parents if unfinished),
     )
 
 

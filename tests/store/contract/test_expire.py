@@ -159,3 +159,16 @@ async def test_a_retried_task_that_says_how_long_is_not_pruned_by_its_earlier_en
     assert await store.prune(100.0, 10) == 0
     clock.advance(11)
     assert await store.prune(100.0, 10) == 1
+
+
+async def test_a_retry_lifts_the_time_that_has_passed(store: Store, clock: Clock) -> None:
+    (id,) = await submit(store, expires_at=clock.now + 10)
+    (other,) = await submit(store, expires_at=clock.now + 100)
+    clock.advance(10)
+    assert await store.expire(10) == 1
+    await store.cancel([other])
+    await store.retry([id, other])
+    assert await store.expire(10) == 0
+    assert (await read(store, id)).expires_at is None
+    assert (await read(store, other)).expires_at == clock.now + 90
+    assert [lease.id for lease in (await claim(store)).leases] == [id, other]

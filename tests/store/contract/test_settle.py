@@ -334,7 +334,7 @@ async def test_a_task_given_back_keeps_its_rank(store: Store, clock: Clock, star
 @pytest.mark.parametrize("how", ["again", "now", "started", "unstarted"])
 async def test_a_task_asked_to_be_cancelled_is_never_queued_again(store: Store, clock: Clock, how: str) -> None:
     lease = await hold(store)
-    assert await store.cancel([lease.id]) == [Change(Status.IN_PROGRESS, Status.IN_PROGRESS)]
+    assert await store.cancel([lease.id]) == [Change(Status.IN_PROGRESS, Status.IN_PROGRESS, asked=True)]
     clock.advance(1)
     settled = {
         "again": again(lease, 5),
