@@ -80,9 +80,6 @@ SELECT n, line, rank, limit_key FROM task WHERE state = 2 AND run_at <= ? ORDER 
 -- name: make_ready          in per row: n
 UPDATE task SET state = 3 FROM (VALUES {rows}) AS v WHERE task.n = v.column1
 
--- name: next_due
-SELECT min(run_at) FROM task WHERE state = 2
-
 -- name: line_first          the first claimable tasks of a line; in: line, limit key, how many
 SELECT rank, id, n FROM task WHERE line = ? AND limit_key = ? AND state = 3 ORDER BY rank, id LIMIT ?
 

@@ -60,3 +60,8 @@ def test_a_page_of_what_has_ended_is_not_sorted(order: str, connection: Connecti
 def test_a_page_of_a_rare_status_looks_at_no_others(status: Status, connection: Connection) -> None:
     window, _ = pages._window(Query(status=status), *pages._ordering("-created_at"))
     assert [step for step in plan(connection, window.format(10)) if "task_few" in step or "task_held" in step]
+
+
+def test_every_statement_is_used() -> None:
+    sources = [path.read_text() for path in Path(pages.__file__).parent.glob("*.py")]
+    assert [name for name in QUERIES if not any(f'"{name}"' in source for source in sources)] == []
