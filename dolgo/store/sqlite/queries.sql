@@ -280,9 +280,10 @@ UPDATE edge INDEXED BY edge_awaited SET open = 0 WHERE open = 1 AND child IN (SE
 UPDATE edge SET open = 1 WHERE child = ? AND open = 0
     AND EXISTS (SELECT 1 FROM task AS parent WHERE parent.id = edge.parent AND parent.state < 5)
 
--- name: freed               of these, those that wait for nothing; in: JSON array of children
+-- name: freed               of these, those that wait for nothing; in: JSON array of children; + keeps SQLite from walking along
+--                           all that wait instead
 SELECT n, id, line, limit_key, rank, run_at, attempt FROM task
-WHERE n IN (SELECT value FROM json_each(?)) AND state = 1
+WHERE n IN (SELECT value FROM json_each(?)) AND +state = 1
     AND NOT EXISTS (SELECT 1 FROM edge INDEXED BY edge_awaited WHERE child = task.n AND open = 1)
 ORDER BY n
 

@@ -65,3 +65,9 @@ def test_a_page_of_a_rare_status_looks_at_no_others(status: Status, connection: 
 def test_every_statement_is_used() -> None:
     sources = [path.read_text() for path in Path(pages.__file__).parent.glob("*.py")]
     assert [name for name in QUERIES if not any(f'"{name}"' in source for source in sources)] == []
+
+
+@pytest.mark.parametrize("name", [name for name, sql in QUERIES.items() if "json_each(?)" in sql and "task" in sql])
+def test_what_is_named_is_looked_up_not_searched_for_among_all_of_its_status(name: str, connection: Connection) -> None:
+    steps = plan(connection, QUERIES[name])
+    assert not [step for step in steps if "(state=?" in step]
