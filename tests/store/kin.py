@@ -94,8 +94,7 @@ class Kin:
         for one in self.tasks.values():
             if one.status == WAITING:
                 same(f"{one.new.id} is waiting; its parents want it", self.standing(one), WAITING)
-            alike = [other for other in self.tasks.values() if one.new.unique_key and other.new.unique_key == one.new.unique_key]
-            if one.status == CANCELLED and one.owed and len(alike) < 2:
+            if one.status == CANCELLED and one.owed and not self.shares_its_key(one):
                 assert not self.revivable(one), f"{one.new.id} was not revived"
             one.owed = False
 
@@ -112,3 +111,8 @@ class Kin:
     def ancestors(self, id: str) -> set[str]:
         parents = [parent.new.id for parent in self.parents(self.tasks[id])] if id in self.tasks else []
         return set(parents).union(*(self.ancestors(parent) for parent in parents))
+
+    def shares_its_key(self, one: Known) -> bool:
+        """Whether it may have been another's turn to have its unique key."""
+        alike = [other for other in self.tasks.values() if other.new.unique_key == one.new.unique_key]
+        return one.new.unique_key is not None and len(alike) > 1

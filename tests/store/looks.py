@@ -153,8 +153,8 @@ class Looks(RuleBasedStateMachine):
 
     def gates_and_notes_are_as_written(self) -> None:
         same("the gates", list(self.do(self.store.gates())), self.model.gating.all())
-        found = self.do(self.store.details(self.ids))
-        same("the details", list(found), [self.model.details(id) for id in self.ids])
+        found = dict(zip(self.ids, self.do(self.store.details(self.ids)), strict=True))
+        same("the details", {id: one for id, one in found.items() if one}, self.model.details())
         for one in self.model.tasks.values():
             if one.notes:
                 same(f"notes of {one.new.id}", list(self.do(self.store.notes(one.new.id))), sorted(one.notes.items()))

@@ -11,7 +11,7 @@ from hypothesis.stateful import initialize, precondition, rule
 from msgspec.structs import replace
 
 from dolgo.store.base import Claim, Claimed
-from dolgo.task.types import FINAL, Change, ErrorCode, EventKind, Lease, NewTask, Note, Put, Settlement, Status
+from dolgo.task.types import FINAL, Change, ErrorCode, EventKind, Lease, NewTask, Note, OnParentFailure, Put, Settlement, Status
 from tests.store.build import after, fresh_id, note, task, wants
 from tests.store.known import same
 from tests.store.looks import Looks
@@ -56,14 +56,16 @@ class StoreMachine(Looks):
     def tasks(self, wanted: Sequence[dict[str, Any]]) -> list[NewTask]:
         news: list[NewTask] = []
         for each in wanted:
-            wait = each["wait"]
-            fields = {name: value for name, value in each.items() if name not in ("wait", "parents", "inside", "expires")}
+            wait, kin = each["wait"], each["kin"]
+            fields = {name: each[name] for name in ("queue", "type", "hash", "priority", "max_attempts")} | each["says"]
             fields |= {"run_at": self.clock.now + wait} if wait < 0 else {"delay": wait}
-            fields["expires_at"] = each["expires"] and self.clock.now + each["expires"]
-            parents = [id for id in self.some_ids(each["parents"]) if id in self.model.tasks]
-            parents += [news[-1].id] if each["inside"] and news else []
+            if expires := fields.pop("expires", None):
+                fields["expires_at"] = self.clock.now + expires
+            parents = [id for id in self.some_ids(kin.get("parents", ())) if id in self.model.tasks]
+            parents += [news[-1].id] if "inside" in kin and news else []
             fields["depends_on"] = after(*dict.fromkeys(parents))
-            if (each["type"], each["unique_key"]) in {(new.type, new.unique_key) for new in news}:
+            fields["on_parent_failure"] = kin.get("on_parent_failure", OnParentFailure.CANCEL)
+            if (each["type"], fields.get("unique_key")) in {(new.type, new.unique_key) for new in news}:
                 fields["unique_key"] = None  # nobody sends two of one key in one call
             news.append(task(id=fresh_id(), tags=(each["queue"],), payload=b'{"n":%d}' % len(self.ids), **fields))
         return news

@@ -385,12 +385,16 @@ class Model(Kin):
         for entry in found.history:
             assert entry.outcome in one.outcomes[entry.number], f"attempt {entry.number} did not end {entry.outcome}"
 
-    def details(self, id: str) -> Details | None:
-        if (one := self.tasks.get(id)) is None:
-            return None
-        ids = tuple(value.decode().strip('"') for key, value in sorted(one.notes.items()) if key.startswith("submitted/"))
-        children = tuple(child.new.id for child in self.children(id))
-        return Details(one.new.depends_on, children, ids, one.notes.get("progress"))
+    def details(self) -> dict[str, Details]:
+        children = dict[str, list[str]]()
+        for one in self.tasks.values():
+            for parent in one.new.depends_on:
+                children.setdefault(parent.id, []).append(one.new.id)
+        return {id: self.details_of(one, children.get(id, ())) for id, one in self.tasks.items()}
+
+    def details_of(self, one: Known, children: Iterable[str]) -> Details:
+        ids = [value.decode().strip('"') for key, value in sorted(one.notes.items()) if key.startswith("submitted/")]
+        return Details(one.new.depends_on, tuple(children), tuple(ids), one.notes.get("progress"))
 
     def counts(self) -> Counter[tuple[str, str, str, Status]]:
         return Counter((one.new.queue, one.new.type, one.new.hash, one.status) for one in self.tasks.values())

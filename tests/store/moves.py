@@ -55,14 +55,32 @@ new_tasks = st.fixed_dictionaries(
         "priority": st.sampled_from([5, 0, 6, 9]),
         "wait": st.sampled_from([0.0, 0.0, 0.0, 10.0, 700.0, -50.0]),
         "max_attempts": st.integers(1, 3),
-        "parents": st.sampled_from([[], [], [], [0], [1], [0, 2]]),
-        "inside": st.booleans(),  # depends on the task before it in the same call
-        "on_parent_failure": st.sampled_from([OnParentFailure.CANCEL, OnParentFailure.CANCEL, OnParentFailure.RUN]),
-        "unique_key": st.sampled_from([None, None, None, "u"]),
-        "limit_key": st.sampled_from([None, None, "k", "l"]),
-        "expires": st.sampled_from([None, None, None, 15.25]),
-        "keep": st.sampled_from([None, None, 20.25]),
-        "needed": st.sampled_from([0.0, 0.0, 777.25]),
+        "kin": st.sampled_from(
+            [
+                {},
+                {},
+                {"parents": [0]},
+                {"parents": [1]},
+                {"parents": [0, 2]},
+                {"parents": [0], "on_parent_failure": OnParentFailure.RUN},
+                {"inside": True},  # depends on the task before it in the same call
+                {"inside": True, "parents": [1], "on_parent_failure": OnParentFailure.RUN},
+            ]
+        ),
+        "says": st.sampled_from(  # in one draw, because each has its price
+            [
+                {},
+                {},
+                {"unique_key": "u"},
+                {"unique_key": "u", "limit_key": "k"},
+                {"limit_key": "k"},
+                {"limit_key": "l", "keep": 20.25},
+                {"expires": 15.25},
+                {"expires": 15.25, "unique_key": "u", "timeout": 1.5},
+                {"needed": 777.25},
+                {"keep": 20.25, "needed": 777.25},
+            ]
+        ),
     }
 )
 SCOPES = ("queue/a", "type/x", "queue/b")
