@@ -21,7 +21,7 @@ def test_a_store_does_what_the_model_does(kind: str) -> None:
 def test_what_one_commit_leaves_over_is_done_by_those_that_follow(monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
     """On the memory store, because there the bound can be set so low that these rules reach it."""
     monkeypatch.setattr("dolgo.store.memory.edges.CASCADED", bound)
-    run({"make": staticmethod(KINDS["memory"]), "at_once_all": False}, 50, [Phase.generate, Phase.shrink])
+    run({"make": staticmethod(KINDS["memory"]), "at_once_all": False}, 50, [Phase.generate])
 
 
 def run(of: dict[str, object], examples: int, phases: list[Phase]) -> None:
