@@ -137,12 +137,14 @@ async def test_a_child_that_was_killed_while_idle_is_replaced(yard: Yard) -> Non
 async def test_a_worker_that_is_killed_has_its_tasks_taken_up_by_another(any_yard: Yard) -> None:
     """As upkeep does it when it finds the process gone; what the dead one still says changes nothing."""
     first = await any_yard.start()
-    mark = any_yard.mark()
-    ids = await any_yard.submit("nap", 3, seconds=0.3, mark=mark)
+    file, mark = any_yard.mark(), any_yard.mark()
+    ids = await any_yard.submit("wait_for", 3, file=file, mark=mark)
     await any_yard.begun(mark, 3)
     first._draining = True
     await any_yard.start()
     assert await any_yard.store.reclaim([first.id], 100) == 3
+    await any_yard.begun(mark, 6)
+    Path(file).touch()
     tasks = await any_yard.ends(ids)
     assert {(task.status, task.attempt, task.losses, task.worker) for task in tasks} == {(Status.DONE, 2, 0, "worker-2")}
 
