@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.blackbox.server import DOLGO, Server
-from tests.docs.pages import PAGES, README, RUSSIAN, blocks, name, write_task_files
+from tests.docs.pages import DOCS, PAGES, README, RUSSIAN, blocks, name, write_task_files
 
 ADDRESS = "localhost:8080"
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -120,6 +120,7 @@ def compare(said: str, answer: str, command: str) -> Iterator[tuple[str, str]]:
 RUNNABLE = [page for page in PAGES if page != RUSSIAN and any(shown(page))]  # the Russian blocks are the English ones
 
 
+@pytest.mark.timeout(180)  # a page starts many processes, one after the other
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
 def test_commands_answer_as_printed(page: Path, tmp_path: Path) -> None:
     write_task_files(page, tmp_path)
@@ -145,5 +146,6 @@ def restart(server: Server, command: str) -> None:
 
 
 def test_the_pages_with_commands_are_among_them() -> None:
-    assert {"README.md", "docs/quickstart.md", "docs/reference/cli.md", "docs/reference/http.md"} <= set(map(name, RUNNABLE))
+    told = {"README.md", "docs/quickstart.md", "docs/reference/cli.md", "docs/reference/http.md"}
+    assert told | {name(page) for page in (DOCS / "how-to").glob("*.md")} <= set(map(name, RUNNABLE))
     assert len(list(shown(README))) >= 4
