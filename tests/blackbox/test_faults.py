@@ -164,7 +164,7 @@ class Mixed:
 
     def _cancel(self, chance: random.Random) -> None:
         with httpx.Client(base_url=self._url, timeout=10.0) as http:
-            for id in self._any(chance, 0.15):
+            for id in self._any(chance, 0.05):
                 answer = self._ask(http, "POST", f"/tasks/{id}/cancel")
                 if answer is not None and answer.status_code in (200, 202):
                     self.cancelled[id] = (answer.status_code == 200, time.time())
