@@ -12,6 +12,8 @@ class Retry(Exception):
     `raise Retry(…) from error` to have the cause in its traceback. A task may do so 1,000 times. Raises `ValueError` for a delay
     that is no number of seconds."""
 
+    __module__ = "dolgo"  # what tracebacks and errors call it
+
     def __init__(self, delay: float | None = None, reason: str = "") -> None:
         if delay is not None:
             check_seconds("the delay", delay)
@@ -22,6 +24,8 @@ class Retry(Exception):
 
 class Fail(Exception):
     """Raised by a handler: the task fails for this reason, whatever attempts it has left."""
+
+    __module__ = "dolgo"
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "failed for good")

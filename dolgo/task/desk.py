@@ -16,6 +16,8 @@ from dolgo.task.ids import Ids
 from dolgo.task.intake import Submission
 from dolgo.task.types import Lease, Note, OnParentFailure, Put, Status
 
+MOST_STEP = 1 << 20  # bytes of a step's result
+LONGEST_NAME = 200  # characters of the name of a step, or of a call
 STEP = "step/"  # what notes are called
 SUBMITTED = "submitted/"
 RESERVED = "dolgo."  # types of dolgo's own begin so; nobody submits them
@@ -65,6 +67,7 @@ class ShownParent(Struct, frozen=True):
 
 
 _decode = msgspec.json.Decoder(FromHandler).decode
+_anything = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -76,7 +79,9 @@ class Desk:
         self._submit_as = submit_as
 
     async def answer(self, lease: Lease, ask: Ask) -> bytes:
-        """The answer as JSON. Raises Refused with a sentence for the handler."""
+        """The answer as JSON. Raises Refused with a sentence for the handler, which can ask what it likes."""
+        if len(ask.name) > LONGEST_NAME + len("/00000000") or "\0" in ask.name:
+            raise InvalidRequest(f"A step is called by at most {LONGEST_NAME} characters.")
         match ask.verb:
             case Verb.STEPS:
                 return await self._steps(lease)
@@ -85,13 +90,15 @@ class Desk:
             case Verb.SUBMIT:
                 return await self._submit(lease, ask)
             case Verb.PARENT:
-                return await self._parent(lease, int(ask.name))
+                return await self._parent(lease, int(ask.name) if ask.name.isdecimal() else 0)
 
     async def _steps(self, lease: Lease) -> bytes:
         steps = await self._store.notes(lease.id, STEP)
         return _encode({key.removeprefix(STEP): Raw(value) for key, value in steps})
 
     async def _keep_step(self, lease: Lease, ask: Ask) -> bytes:
+        if len(ask.body) > MOST_STEP or not _is_json(ask.body):
+            raise InvalidRequest(f"The result of a step is JSON of at most {MOST_STEP:,} bytes.")
         (took,) = await self._store.note([Note(lease.id, lease.token, STEP + ask.name, ask.body)])
         if not took:
             raise _lost(lease)
@@ -129,6 +136,14 @@ def _submission(body: bytes) -> Submission:
     given: Mapping[str, Any] = {name: value for name in asked.__struct_fields__ if (value := getattr(asked, name)) is not None}
     times = {name: value.timestamp() for name, value in given.items() if isinstance(value, datetime)}
     return Submission(**{**given, **times, "payload": bytes(asked.payload)})
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        _anything(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _lost(lease: Lease) -> Conflict:

@@ -25,6 +25,7 @@ log = logging.getLogger("dolgo.schedules")
 PREFIX = "schedule/"
 LATE = 30.0  # seconds after its time at which a tick counts as missed: until then the service was only busy
 SHOWN = 5  # ticks to come that are shown
+AT_ONCE = 60  # ticks of one schedule in a row, before others have their turn
 TRIES = 5  # to write over somebody else's write
 
 
@@ -115,21 +116,27 @@ class Schedules:
     # -- by the clock
 
     async def fire(self) -> None:
-        """Submit the tasks of every schedule that is due."""
+        """Submit the tasks of every schedule that is due, one for each tick."""
         now = await self._store.now()
         for record in await self._store.records(PREFIX):
-            kept = _decode(record.value)
-            if kept.next_at is not None and kept.next_at <= now and not kept.schedule.paused:
-                await self._fire(record, kept, now)
+            due: Record | None = record
+            for _ in range(AT_ONCE):
+                due = due and await self._fire(due, now)
 
-    async def _fire(self, record: Record, kept: _Kept, now: float) -> None:
-        assert kept.next_at is not None
-        name, tick = record.key.removeprefix(PREFIX), kept.next_at
-        following = replace(kept, next_at=_first_after(kept.schedule, kept.since, now), error=None)
+    async def _fire(self, record: Record, now: float) -> Record | None:
+        """See to one tick. The record as it is then; None if nothing is due."""
+        kept = _decode(record.value)
+        tick = kept.next_at
+        if tick is None or tick > now or kept.schedule.paused:
+            return None
+        name = record.key.removeprefix(PREFIX)
+        after = tick if now - tick <= LATE else now - LATE  # of ticks that were missed one speaks for all
+        following = replace(kept, next_at=_first_after(kept.schedule, kept.since, after), error=None)
         if await self._passed_over(kept, now - tick):
             await self._write(name, following, record)
         else:
             await self._submit(name, tick, following, record)
+        return await self._record(name)
 
     async def _passed_over(self, kept: _Kept, late: float) -> bool:
         """Whether a tick makes no task: it was missed, or the task of the one before has not ended."""

@@ -122,12 +122,15 @@ def _lost(lease: Lease, loss: Loss, max_losses: int) -> Settlement:
 
     Either way it runs alone next: it may take its neighbours with it once more."""
     losses = lease.losses + loss.alone
-    if not loss.alone or losses < max_losses:
-        delay = after_loss(losses) if loss.alone else 0.0
-        return Settlement(lease, Status.QUEUED, Outcome.LOST, delay=delay, failures=lease.failures, losses=losses,
-                          suspect=True, deferrals=lease.deferrals)  # fmt: skip
-    message = f"Its process died {losses} times while it ran alone; the last one {loss.how}."
+    again = not loss.alone or losses < max_losses
+    message = f"Its process {loss.how}, with {'no other task' if loss.alone else 'others'} in it."
+    if not again:
+        message = f"Its process died {losses} times while it ran alone; the last one {loss.how}."
     error = Error(ErrorCode.WORKER_LOST, message, attempt=lease.attempt)
+    if again:
+        delay = after_loss(losses) if loss.alone else 0.0
+        return Settlement(lease, Status.QUEUED, Outcome.LOST, None, error, delay, lease.failures, losses,
+                          suspect=True, deferrals=lease.deferrals)  # fmt: skip
     return _final(lease, Status.FAILED, Outcome.LOST, error=error, losses=losses)
 
 

@@ -39,7 +39,7 @@ class Waiting:
         held_up = await self._store.held_up(task.id)
         if held_up is None:  # claimed this moment
             return None
-        return self._gated(held_up) or await self._unserved(task) or _behind(held_up.ahead)
+        return await self._gated(held_up) or await self._unserved(task) or _behind(held_up.ahead)
 
     async def _for_parents(self, task: Task) -> Reason:
         (details,) = await self._store.details([task.id])
@@ -47,13 +47,14 @@ class Waiting:
         named = ", ".join(awaited[:NAMED]) + (f" and {len(awaited) - NAMED} more" if len(awaited) > NAMED else "")
         return Reason("parents", f"It waits for {len(awaited)} of {len(parents)} tasks it depends on: {named}.")
 
-    def _gated(self, held_up: HeldUp) -> Reason | None:
+    async def _gated(self, held_up: HeldUp) -> Reason | None:
         kind, _, rest = held_up.scope.partition("/")
         name, _, key = rest.partition("/")
         until = "" if held_up.until is None else f" until {_moment(held_up.until)}"
         match held_up.code:
             case "queue_paused":
-                return Reason("queue_paused", f"The {kind} {name!r} is paused{until}.")
+                why = next((gate.reason for gate in await self._store.gates() if gate.scope == held_up.scope), None)
+                return Reason("queue_paused", f"The {kind} {name!r} is paused{until}{f': {why}' if why else ''}.")
             case "limit":
                 of = f" with the limit_key {key!r}" if key else ""
                 return Reason("limit", f"As many tasks of the {kind} {name!r}{of} are running as may run at once.")

@@ -10,6 +10,7 @@ import pytest
 from dolgo.errors import Conflict, InvalidPayload, InvalidRequest, NotFound, Refused
 from dolgo.runner.link import Ask, Verb
 from dolgo.store.base import Store
+from dolgo.task.desk import MOST_STEP
 from dolgo.task.manager import Manager, Submission
 from dolgo.task.types import Lease, Query
 from tests.store.build import again, claim, done, failed, read
@@ -137,3 +138,13 @@ async def test_a_parent_that_was_deleted_is_named(manager: Manager, store: Store
     (again,) = (await claim(store)).leases
     with pytest.raises(NotFound, match=parent.id):
         await ask(manager, again, Verb.PARENT, "0")
+
+
+@pytest.mark.parametrize(("name", "body"), [
+    ("a", b""), ("a", b"{"), ("a", b'"' + b"x" * MOST_STEP + b'"'), ("a\0b", b"1"), ("a" * 300, b"1"), ("a", b"[" * 100_000),
+])  # fmt: skip
+async def test_a_child_that_sends_no_step_is_refused(manager: Manager, store: Store, name: str, body: bytes) -> None:
+    lease = await held(manager, store)
+    with pytest.raises(InvalidRequest):
+        await manager.ask(lease, Ask(0, 0, Verb.STEP, name, body))
+    assert await store.notes(lease.id, "") == []

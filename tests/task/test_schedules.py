@@ -87,6 +87,16 @@ async def test_an_answer_that_got_lost_doubles_nothing(store: Store, clock: Cloc
     assert len(await made(store)) == 2
 
 
+async def test_ticks_that_came_between_two_looks_each_make_a_task(store: Store, clock: Clock, schedules: Schedules) -> None:
+    await schedules.put("report", every(1.0))
+    clock.advance(7.5)
+    await schedules.fire()
+    assert len(await made(store)) == 7
+    clock.advance(0.5)
+    await schedules.fire()
+    assert len(await made(store)) == 8
+
+
 @pytest.mark.parametrize(("missed", "tasks"), [("skip", 0), ("once", 1)])
 async def test_ticks_that_were_missed_are_skipped_or_made_up_for_once(
     store: Store, clock: Clock, schedules: Schedules, missed: str, tasks: int

@@ -62,7 +62,7 @@ async def test_queue_paused(manager: Manager, store: Store, clock: Clock) -> Non
     await a_worker(store)
     id = await submit(manager, queue="slow")
     await manager.pause("slow", reason="deploy", until=None)
-    assert await reason(manager, id) == ("queue_paused", "The queue 'slow' is paused.")
+    assert await reason(manager, id) == ("queue_paused", "The queue 'slow' is paused: deploy.")
     await manager.pause("slow", reason=None, until=clock.now + 60)
     code, text = await reason(manager, id)
     assert (code, "until" in text) == ("queue_paused", True)

@@ -21,7 +21,7 @@ from dolgo.store.memory.look import counted_ahead, details_of, held_by, in_the_w
 from dolgo.store.memory.parts import Records
 from dolgo.store.memory.rows import Row, called_off, counted, with_newest
 from dolgo.store.memory.table import MOST_DUE, Table
-from dolgo.store.sentences import CANCELLED_AGAIN, CANCELLED_QUEUED, EXPIRED, parent_ended
+from dolgo.store.sentences import CANCELLED_AGAIN, CANCELLED_QUEUED, EXPIRED, parent_ended, reclaimed
 from dolgo.task.types import (
     FINAL,
     Change,
@@ -164,7 +164,7 @@ class MemoryStore(Store):
         rows = list(islice(over, limit))
         for row in rows:
             row.token = None  # nobody settled it, so a late settlement must not pass for a repeated one
-            self._requeue(row, now, outcome=Outcome.LOST, suspect=True)
+            self._requeue(row, now, outcome=Outcome.LOST, error=reclaimed(row.task.attempt), suspect=True)
         self._finish(now)
         return len(rows)
 

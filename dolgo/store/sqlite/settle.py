@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dolgo.store.sentences import CANCELLED_AGAIN
+from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
 from dolgo.store.sqlite.rows import (
     CANCELLED,
     FINAL_STATE,
@@ -117,7 +117,7 @@ def _reclaim(turn: Turn, dead: Sequence[str], limit: int) -> int:
         row = task_row(turn, id)
         assert row is not None
         row.suspect, row.token = 1, None  # nobody settled it: a late end must not pass for one told again
-        queue_again(turn, row, run_at=row.run_at, ended=row.attempt_ended(Outcome.LOST, turn.now, None))
+        queue_again(turn, row, run_at=row.run_at, ended=row.attempt_ended(Outcome.LOST, turn.now, reclaimed(row.attempt)))
     return len(ids)
 
 
