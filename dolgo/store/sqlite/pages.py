@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dolgo.store.base import IdPage, Page
 from dolgo.store.sqlite.rows import STATES, TASK_COLUMNS, TASK_FROM, to_task
-from dolgo.store.sqlite.sql import Connection, Row
+from dolgo.store.sqlite.sql import Connection, Row, one_moment
 from dolgo.task.types import Query, Status
 
 SCANNED = 10_000  # rows a page looks at, at most
@@ -35,15 +35,16 @@ def _rows(connection: Connection, query: Query, columns: str) -> tuple[list[Row]
     where, values = _conditions(query)
     window, ends = _window(query, time, direction, beyond)
     sql = (
-        f"SELECT {time}, task.id, {columns} {TASK_FROM} WHERE task.n IN ({window.format(SCANNED)}) AND {where} "
+        f"SELECT {time}, task.id, {columns} {TASK_FROM} WHERE task.n IN ({window.format('?')}) AND {where} "
         f"ORDER BY {time} {direction}, id {direction} LIMIT ?"
     )
-    rows = connection.execute(sql, (*ends, *values, query.limit)).fetchall()
-    if len(rows) == query.limit:
-        return rows, rows[-1][:2]
-    last = window.format(f"1 OFFSET {SCANNED - 1}")
-    edge = connection.execute(f"SELECT {time}, id FROM task WHERE n = ({last})", ends).fetchone()
-    return rows, edge
+    last = f"SELECT {time}, id FROM task WHERE n = ({window.format(f'1 OFFSET {SCANNED - 1}')})"
+    with one_moment(connection):  # or tasks that come or go in between would move the edge away from what was looked at
+        for scanned in (query.limit, SCANNED):  # most pages are full of the very first rows
+            rows = connection.execute(sql, (*ends, scanned, *values, query.limit)).fetchall()
+            if len(rows) == query.limit:
+                return rows, rows[-1][:2]
+        return rows, connection.execute(last, ends).fetchone()
 
 
 def _window(query: Query, time: str, direction: str, beyond: str) -> tuple[str, list[object]]:

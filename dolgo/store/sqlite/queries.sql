@@ -184,8 +184,8 @@ ORDER BY max(coalesce(finished_at + keep, 0), coalesce(needed_until, 0)) LIMIT ?
 -- name: log_ends
 SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)
 
--- name: log_old             the newest event older than a time; in: time
-SELECT max(seq) FROM (SELECT seq FROM event WHERE time < ? ORDER BY seq LIMIT ?)
+-- name: log_old             of the oldest events, the newest one older than a time; in: how many, time
+SELECT max(seq) FROM (SELECT seq, time FROM event ORDER BY seq LIMIT ?) WHERE time < ?
 
 -- name: log_trim            in: seq
 DELETE FROM event WHERE seq <= ?

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,7 +10,7 @@ from dolgo.store.base import EventPage
 from dolgo.store.sqlite.gates import Gates, is_limit, to_gate
 from dolgo.store.sqlite.lines import Lines
 from dolgo.store.sqlite.rows import LATER, READY, TASK_COLUMNS, TASK_FROM, to_event, to_record, to_task
-from dolgo.store.sqlite.sql import Connection, Row, run
+from dolgo.store.sqlite.sql import Connection, Row, one_moment, run
 from dolgo.task.types import Dependency, Details, Gate, HeldUp, QueueCounts, Record, Status, Task
 
 MOST_AHEAD = 10_000  # tasks that are looked at to say how many stand before one
@@ -63,10 +62,11 @@ def gating(connection: Connection) -> int:
 
 
 def events(connection: Connection, lines: Lines, after: int, limit: int) -> EventPage:
-    first, last = run(connection, "log_ends").fetchone()
-    if last is None or after > last or after + 1 < first:
-        return EventPage([], last or 0, reset=after != (last or 0))
-    rows = run(connection, "events", after, limit).fetchall()
+    with one_moment(connection):  # or what is trimmed in between would be missed without a reset
+        first, last = run(connection, "log_ends").fetchone()
+        if last is None or after > last or after + 1 < first:
+            return EventPage([], last or 0, reset=after != (last or 0))
+        rows = run(connection, "events", after, limit).fetchall()
     if any(row[3] not in lines.by_number for row in rows):
         lines.read(connection)
     return event_page(rows, lines, after)
@@ -79,18 +79,8 @@ def event_page(rows: list[Row], lines: Lines, after: int) -> EventPage:
 # -- besides the records
 
 
-@contextmanager
-def _one_moment(connection: Connection) -> Iterator[None]:
-    """All that is read meanwhile is as of one commit."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("COMMIT")
-
-
 def details(connection: Connection, ids: Sequence[str]) -> list[Details | None]:
-    with _one_moment(connection):
+    with one_moment(connection):
         return [_details(connection, id) for id in ids]
 
 
@@ -122,7 +112,7 @@ def gates(connection: Connection, now: float) -> list[Gate]:
 
 def held_up(connection: Connection, id: str, now: float) -> HeldUp | None:
     """By the very `Gates` that claims ask."""
-    with _one_moment(connection):
+    with one_moment(connection):
         row = run(connection, "standing", id).fetchone()
         if row is None or not (row[2] == READY or (row[2] == LATER and row[4] <= now)):
             return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -29,6 +30,16 @@ MIGRATIONS = {int(number): body for number, body in _blocks("schema.sql", "migra
 def run(connection: Connection, name: str, *values: Any) -> sqlite3.Cursor:
     """The cursor of one named statement."""
     return connection.execute(QUERIES[name], values)
+
+
+@contextmanager
+def one_moment(connection: Connection) -> Iterator[None]:
+    """All that is read meanwhile is as of one commit."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
 
 
 def run_rows(connection: Connection, name: str, rows: Sequence[Row]) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def _trim(turn: Turn, keep: float, most: int, limit: int) -> int:
     first, last = run(turn.connection, "log_ends").fetchone()
     gone = 0
     if first is not None:
-        old = run(turn.connection, "log_old", turn.now - keep, limit).fetchone()[0]
+        old = run(turn.connection, "log_old", limit, turn.now - keep).fetchone()[0]
         cut = min(max(last - most, old or 0), first + limit - 1, last - 1)  # the last one stays: its seq is the counter
         gone = run(turn.connection, "log_trim", cut).rowcount
     return gone + run(turn.connection, "records_expired", turn.now, limit).rowcount

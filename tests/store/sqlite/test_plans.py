@@ -1,12 +1,13 @@
 """Every statement finds its rows by an index: a store with a million tasks is as fast as an empty one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dolgo.store.sqlite import pages
 from dolgo.store.sqlite.database import connect, prepare
-from dolgo.store.sqlite.sql import QUERIES, Connection
+from dolgo.store.sqlite.sql import QUERIES, Connection, run
 from dolgo.task.types import Query, Status
 
 WIDE = 20  # columns of the widest {rows}
@@ -46,6 +47,41 @@ def test_a_statement_looks_at_no_more_rows_than_it_must(name: str, connection: C
     steps = plan(connection, filled(QUERIES[name], connection))
     assert scans(steps) == []
     assert not [step for step in steps if "(line=?)" in step and "keyed_line" in step]  # of one line there may be 100,000
+
+
+def steps_of(connection: Connection, read: Callable[[], object]) -> int:
+    """About how many thousand steps SQLite takes for this."""
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    connection.set_progress_handler(count, 1_000)
+    read()
+    connection.set_progress_handler(None, 0)
+    return counted
+
+
+MANY = "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 20000) "
+
+
+def test_trimming_looks_at_no_more_events_than_it_may_drop(connection: Connection) -> None:
+    connection.execute("INSERT INTO event (time, id, line, state, attempt) " + MANY + "SELECT 5.0, n, 1, 3, 0 FROM many")
+    assert steps_of(connection, lambda: run(connection, "log_old", 10, 1.0).fetchall()) == 0
+    assert run(connection, "log_old", 10, 9.0).fetchone() == (10,)
+
+
+@pytest.mark.parametrize("order", ["created_at", "-created_at", "finished_at", "-finished_at"])
+def test_a_page_without_a_filter_looks_at_no_more_tasks_than_it_shows(order: str, connection: Connection) -> None:
+    connection.execute("INSERT INTO line (n, queue, type, hash) VALUES (1, 'default', 'echo', 'h1')")
+    connection.execute(
+        "INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, finished_at, payload) "
+        + MANY
+        + "SELECT printf('%05d', n), 1, 5, 0, 0, 5, 1, n, n, '{}' FROM many"
+    )
+    assert steps_of(connection, lambda: pages.page(connection, Query(order=order, limit=10))) <= 2
 
 
 @pytest.mark.parametrize("order", ["finished_at", "-finished_at"])
