@@ -125,8 +125,13 @@ class SqliteStore(Store):
 
     async def submit(self, tasks: Sequence[NewTask], puts: Sequence[Put] = (), notes: Sequence[Note] = ()) -> Submitted:
         future = self._batcher.add("submit", (tasks, puts, notes), weight=len(tasks))
-        self._parked.go(rings=1)  # in the same commit, which will ring once for what it brings
-        answer: Submitted = await future
+        if not future.done():
+            self._parked.go(rings=1)  # in the same commit, which will ring once for what it brings
+        try:
+            answer: Submitted = await future
+        except BaseException:
+            self._ring_work()  # it may not have been made: those that went with it count on a ring
+            raise
         return answer
 
     async def claim(self, claim: Claim, *, seen: int | None = None, wait: float = 0.0) -> Claimed:

@@ -1,15 +1,20 @@
 """What the SQLite store promises besides the contract."""
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from dolgo.errors import StoreUnusable
-from dolgo.store.sqlite import SqliteStore
-from dolgo.task.types import Status
-from tests.store.build import again, claim, done, read, submit, task
+from dolgo.store.sqlite import SqliteStore, pages, reads
+from dolgo.store.sqlite.database import connect
+from dolgo.store.sqlite.lines import Lines
+from dolgo.store.sqlite.sql import QUERIES, Connection
+from dolgo.task.types import Query, Status
+from tests.store.build import again, claim, done, read, submit, task, wants
 from tests.store.clock import Clock
 from tests.store.kinds import a_folder
 
@@ -97,3 +102,56 @@ async def test_a_file_of_a_development_version_is_refused_with_the_way_out(tmp_p
     connection.close()
     with pytest.raises(StoreUnusable, match=r"development version.*--store"):
         await store.open()
+
+
+class Meddled:
+    """A connection, and somebody who writes just before one of its statements."""
+
+    def __init__(self, connection: Connection, before: str, write: Callable[[], object]) -> None:
+        self._connection = connection
+        self._before = before
+        self._write = write
+
+    def execute(self, sql: str, values: Any = ()) -> sqlite3.Cursor:
+        if self._before in sql:
+            self._write()
+        return self._connection.execute(sql, values)
+
+
+async def test_a_page_goes_on_where_it_looked_whatever_is_deleted_meanwhile(
+    two: tuple[SqliteStore, SqliteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = two
+    monkeypatch.setattr(pages, "SCANNED", 3)
+    ids = await submit(store, *(task() for _ in range(9)))
+    reader, writer = connect(store._path), connect(store._path)
+    meddled = Meddled(reader, "OFFSET", lambda: writer.execute("DELETE FROM task WHERE n <= 3"))
+    page = pages.page(cast(Connection, meddled), Query(type="none", order="created_at", limit=2))
+    assert page.after is not None
+    assert page.after[1] == ids[2]
+    for connection in (reader, writer):
+        connection.close()
+
+
+async def test_events_that_are_trimmed_while_they_are_read_are_not_missed(two: tuple[SqliteStore, SqliteStore]) -> None:
+    store, _ = two
+    await submit(store, *(task() for _ in range(9)))
+    reader, writer = connect(store._path), connect(store._path)
+    meddled = Meddled(reader, QUERIES["events"], lambda: writer.execute("DELETE FROM event WHERE seq <= 5"))
+    page = reads.events(cast(Connection, meddled), Lines(), 2, 3)
+    assert page.reset or [event.seq for event in page.events] == [3, 4, 5]
+    for connection in (reader, writer):
+        connection.close()
+
+
+async def test_a_claim_counts_on_no_ring_of_a_submit_that_was_given_up(two: tuple[SqliteStore, SqliteStore]) -> None:
+    """Or it would sleep through what rings next."""
+    store, _ = two
+    waiting = asyncio.create_task(store.claim(wants(), seen=(await claim(store)).seen, wait=60.0))
+    await asyncio.sleep(0)
+    submitting = asyncio.create_task(store.submit([task()]))
+    await asyncio.sleep(0)
+    submitting.cancel()  # before the writer has taken it
+    answer = await asyncio.wait_for(waiting, 5.0)
+    assert answer.leases == []
+    assert answer.seen <= store.work.count
