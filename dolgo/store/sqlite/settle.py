@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dolgo.store.checks import check_settlement
 from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
 from dolgo.store.sqlite.rows import (
     CANCELLED,
@@ -64,6 +65,7 @@ def _log_end(turn: Turn, item: Settlement) -> None:
 
 
 def _requeue(turn: Turn, item: Settlement) -> bool:
+    check_settlement(item)
     row = task_row(turn, item.lease.id)
     if row is None or row.token != item.lease.token:
         return False

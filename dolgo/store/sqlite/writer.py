@@ -92,11 +92,11 @@ class Writer:
                 return self._unavailable(batch, error), None
             if len(batch) == 1 and batch[0].verb != "submit":
                 return [error], None
-        except (OverflowError, TypeError, ValueError) as error:  # sqlite3's words for a value that does not fit a column
-            if len(batch) == 1:
-                return [error], None
         except Mixed:
             pass
+        except Exception as error:  # a value that fits no column, or whatever else is wrong with one of them
+            if len(batch) == 1:
+                return [error], None
         return self._commit_one_by_one(batch)
 
     def _commit_one_by_one(self, batch: list[Operation]) -> tuple[list[Any], Turn | None]:
@@ -105,7 +105,7 @@ class Writer:
         for operation in batch:
             try:
                 answer, turn = self._transact([operation], ONE_BY_ONE)
-            except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
+            except Exception as error:
                 if isinstance(error, sqlite3.Error) and self._is_unavailable(error):
                     return answers + self._unavailable(batch[len(answers) :], error), last
                 log.error("An operation (%s) could not be written: %s", operation.verb, error)

@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from dolgo.errors import Refused
 from dolgo.store.base import Store
 from dolgo.task.types import FINAL, Attempt, Change, Error, ErrorCode, Outcome, Settlement, Status
 from tests.store.build import (
@@ -388,3 +390,12 @@ async def test_cancel_and_end_at_once_agree_on_one_end(store: Store) -> None:
 
 def fields(lease: object) -> dict[str, object]:
     return {name: getattr(lease, name) for name in lease.__struct_fields__}  # type: ignore[attr-defined]
+
+
+async def test_an_end_that_is_none_or_never_comes_costs_itself_alone(store: Store) -> None:
+    first, second, third = await hold(store), await hold(store), await hold(store)
+    wrong = [store.settle([replace(done(first), status=Status.WAITING)]), store.settle([again(second, float("inf"))])]
+    *refused, took = await asyncio.gather(*wrong, store.settle([done(third)]), return_exceptions=True)
+    assert [isinstance(error, Exception) and not isinstance(error, Refused) for error in refused] == [True, True]
+    assert took == [True]
+    assert [await status(store, lease.id) for lease in (first, second)] == [Status.IN_PROGRESS] * 2
