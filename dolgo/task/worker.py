@@ -207,17 +207,21 @@ class Worker:
             for task in asked:
                 task.cancel()
         self._whole = wanted.whole
+        answers: list[Claimed] = []
         for task, (claimed, within) in zip(asked, wanted.claims, strict=True):
             if task.cancelled():
                 self._in_doubt = True
             elif error := task.exception():
                 self._not_claimed(error)
             else:
-                self._claimed(task.result(), claimed.limit, within)
+                answers.append(task.result())
+                self._claimed(answers[-1], claimed.limit, within)
+        if answers:  # what one claim may not have, another may: the soonest counts
+            self._seen = min(answer.seen for answer in answers)
+            self._next_at = min((answer.next_at for answer in answers if answer.next_at is not None), default=None)
 
     def _claimed(self, answer: Claimed, limit: int, within: float) -> None:
         self._failed = 0
-        self._seen, self._next_at = answer.seen, answer.next_at
         self._backlog = self._backlog or len(answer.leases) == limit
         if answer.leases:
             self._take(answer.leases, within)

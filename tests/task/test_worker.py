@@ -62,6 +62,13 @@ async def test_a_delayed_task_runs_when_its_time_has_come_and_a_waiting_worker_w
     assert task.run_at <= task.started_at < task.run_at + 1
 
 
+async def test_a_worker_wakes_when_a_rate_lets_go_the_next_task_of_a_type_known_as_short(any_yard: Yard) -> None:
+    await any_yard.start(slots=2)
+    await any_yard.ends(await any_yard.submit("quick", 50))
+    await any_yard.manager.limit("default", {"rate": 5.0})
+    await any_yard.ends(await any_yard.submit("quick", 5), within=10)
+
+
 async def test_a_task_that_is_there_before_the_worker_is_run(any_yard: Yard) -> None:
     first = await any_yard.start()
     await first.drain()
