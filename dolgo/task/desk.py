@@ -14,12 +14,14 @@ from dolgo.runner.link import Ask, Verb
 from dolgo.store.base import Store
 from dolgo.task.ids import Ids
 from dolgo.task.intake import Submission
-from dolgo.task.types import Lease, Note, OnParentFailure, Put, Status
+from dolgo.task.types import Dependency, Lease, Note, OnParentFailure, Put, Status
 
 MOST_STEP = 1 << 20  # bytes of a step's result
 LONGEST_NAME = 200  # characters of the name of a step, or of a call
 STEP = "step/"  # what notes are called
 SUBMITTED = "submitted/"
+MANY = 50  # parents of a task; so many and fewer are quickly read
+REMEMBERED = 20  # tasks whose many parents are kept at hand
 RESERVED = "dolgo."  # types of dolgo's own begin so; nobody submits them
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -77,6 +79,7 @@ class Desk:
     def __init__(self, store: Store, submit_as: SubmitAs) -> None:
         self._store = store
         self._submit_as = submit_as
+        self._parents: dict[str, tuple[Dependency, ...]] = {}  # of the tasks that asked last and have many, by id
 
     async def answer(self, lease: Lease, ask: Ask) -> bytes:
         """The answer as JSON. Raises Refused with a sentence for the handler, which can ask what it likes."""
@@ -109,21 +112,35 @@ class Desk:
         submission = _submission(ask.body)
         id = Ids.derived(lease.id, f"{lease.generation}/{ask.name}")
         note = Note(lease.id, lease.token, f"{SUBMITTED}{lease.generation}/{ask.name}", _encode(id))
+        if (before := dict(await self._store.notes(lease.id, note.key)).get(note.key)) is not None:
+            return before  # by an attempt before this one; the task may have ended and been deleted since
         stored = await self._submit_as(submission, id=id, notes=[note])
         if stored is None:
             raise _lost(lease)
         return _encode(stored)
 
     async def _parent(self, lease: Lease, place: int) -> bytes:
-        (details,) = await self._store.details([lease.id])
-        if details is None or place >= len(details.parents):
+        parents = await self._parents_of(lease.id)
+        if place >= len(parents):
             return b"null"
-        parent = details.parents[place]
+        parent = parents[place]
         (task,) = await self._store.get([parent.id])
         if task is None:
             raise NotFound(f"The task {parent.id}, which this one depends on, has been deleted.")
         error = None if task.error is None else task.error.message
         return _encode(ShownParent(task.id, parent.ref, task.type, task.status, Raw(task.result or b"null"), error))
+
+    async def _parents_of(self, id: str) -> tuple[Dependency, ...]:
+        """They never change, and a task of 10,000 asks for one after the other: so many are read once for all places."""
+        if (known := self._parents.get(id)) is not None:
+            return known
+        (details,) = await self._store.details([id])
+        parents = () if details is None else details.parents
+        if len(parents) > MANY:
+            self._parents[id] = parents
+            if len(self._parents) > REMEMBERED:
+                del self._parents[next(iter(self._parents))]
+        return parents
 
 
 def _submission(body: bytes) -> Submission:

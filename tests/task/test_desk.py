@@ -10,12 +10,13 @@ import pytest
 from dolgo.errors import Conflict, InvalidPayload, InvalidRequest, NotFound, Refused
 from dolgo.runner.link import Ask, Verb
 from dolgo.store.base import Store
-from dolgo.task.desk import MOST_STEP
+from dolgo.task.desk import MANY, MOST_STEP
 from dolgo.task.manager import Manager, Submission
 from dolgo.task.types import Lease, Query
 from tests.store.build import again, claim, done, failed, read
 from tests.store.clock import Clock
 from tests.task.kinds import ECHO, a_manager
+from tests.task.wrapped import Wrapped
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +149,29 @@ async def test_a_child_that_sends_no_step_is_refused(manager: Manager, store: St
     with pytest.raises(InvalidRequest):
         await manager.ask(lease, Ask(0, 0, Verb.STEP, name, body))
     assert await store.notes(lease.id, "") == []
+
+
+async def test_many_parents_are_read_once_and_not_for_each_of_them(store: Store, clock: Clock) -> None:
+    wrapped = Wrapped(store)
+    manager = await a_manager(wrapped.store, clock, ECHO)
+    many = MANY + 1
+    parents = tuple(id for id, _ in (await manager.submit([Submission("echo", GOOD)] * many, batch=True)).tasks)
+    await store.settle([done(lease) for lease in (await claim(store, limit=many)).leases])
+    lease = await held(manager, store, depends_on=parents)
+    assert [(await ask(manager, lease, Verb.PARENT, str(place)))["id"] for place in range(many)] == list(parents)
+    assert wrapped.calls["details"] == 1
+
+
+async def test_what_an_attempt_has_submitted_is_not_submitted_again_though_it_is_gone(
+    manager: Manager, store: Store, clock: Clock
+) -> None:
+    lease = await held(manager, store)
+    wanted = {"type": "echo", "payload": {"value": 1}, "keep": 0}
+    id = await ask(manager, lease, Verb.SUBMIT, "1", wanted)
+    (child,) = (await claim(store)).leases
+    await store.settle([done(child), again(lease)])
+    await store.delete([id])
+    clock.advance(10)
+    (second,) = (await claim(store)).leases
+    assert await ask(manager, second, Verb.SUBMIT, "1", wanted) == id
+    assert (await store.get([id])) == [None]
