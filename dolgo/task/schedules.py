@@ -6,6 +6,7 @@ of the schedule and the tick, so each tick makes one task however many look at t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Literal
 
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dolgo.errors import InvalidRequest, NotFound, Problem, Refused, StoreUnavailable
+from dolgo.errors import InvalidRequest, NotFound, Problem, QueueFull, Refused, StoreUnavailable
 from dolgo.store.base import Store
 from dolgo.task.ids import Ids
 from dolgo.task.manager import Accepted, Manager, Once, Submission
@@ -26,6 +27,7 @@ PREFIX = "schedule/"
 LATE = 30.0  # seconds after its time at which a tick counts as missed: until then the service was only busy
 SHOWN = 5  # ticks to come that are shown
 AT_ONCE = 60  # ticks of one schedule in a row, before others have their turn
+TOGETHER = 100  # schedules seen to at a time, so that they share commits: at midnight there may be thousands due
 TRIES = 5  # to write over somebody else's write
 
 
@@ -116,18 +118,29 @@ class Schedules:
     # -- by the clock
 
     async def fire(self) -> None:
-        """Submit the tasks of every schedule that is due, one for each tick."""
+        """Submit the tasks of every schedule that is due, one for each tick. Raises what keeps the store from taking them."""
         now = await self._store.now()
-        for record in await self._store.records(PREFIX):
-            due: Record | None = record
-            for _ in range(AT_ONCE):
-                due = due and await self._fire(due, now)
+        due = [record for record in await self._store.records(PREFIX) if _is_due(_decode(record.value), now)]
+        for start in range(0, len(due), TOGETHER):
+            some = due[start : start + TOGETHER]
+            ends = await asyncio.gather(*(self._catch_up(record, now) for record in some), return_exceptions=True)
+            for record, error in zip(some, ends, strict=True):
+                if isinstance(error, (StoreUnavailable, QueueFull)):
+                    raise error
+                if error is not None:  # it must not keep the others from their time
+                    log.error("The schedule %r cannot fire.", record.key.removeprefix(PREFIX), exc_info=error)
+
+    async def _catch_up(self, record: Record, now: float) -> None:
+        """See to the ticks of one schedule that are due."""
+        due: Record | None = record
+        for _ in range(AT_ONCE):
+            due = due and await self._fire(due, now)
 
     async def _fire(self, record: Record, now: float) -> Record | None:
         """See to one tick. The record as it is then; None if nothing is due."""
         kept = _decode(record.value)
         tick = kept.next_at
-        if tick is None or tick > now or kept.schedule.paused:
+        if tick is None or not _is_due(kept, now):
             return None
         name = record.key.removeprefix(PREFIX)
         after = tick if now - tick <= LATE else now - LATE  # of ticks that were missed one speaks for all
@@ -151,7 +164,7 @@ class Schedules:
             stored = await self._manager.submit_as(following.schedule.submission, id=id, puts=[put])
             if stored not in (id, None):  # another task has its `unique_key`
                 await self._note_run(name, Run(tick, stored))
-        except StoreUnavailable:
+        except (StoreUnavailable, QueueFull):  # in a moment it may well be taken
             raise
         except Refused as error:
             log.error("The schedule %r cannot submit its task: %s", name, error)
@@ -189,6 +202,10 @@ class Schedules:
         schedule, now = kept.schedule, await self._store.now()
         ticks = [] if schedule.paused else upcoming(_timetable(schedule, kept.since), now, SHOWN)
         return Planned(name, schedule, ticks, kept.last, kept.error)
+
+
+def _is_due(kept: _Kept, now: float) -> bool:
+    return kept.next_at is not None and kept.next_at <= now and not kept.schedule.paused
 
 
 def _put(name: str, kept: _Kept, before: Record | None) -> Put:

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dolgo.errors import InvalidPayload, InvalidRequest, NotFound, StoreUnavailable, UnknownType
+from dolgo.errors import InvalidPayload, InvalidRequest, NotFound, QueueFull, StoreUnavailable, UnknownType
 from dolgo.store.base import Store
 from dolgo.task.manager import Manager, Submission
 from dolgo.task.schedules import LATE, Schedule, Schedules
-from dolgo.task.types import Query, Status
+from dolgo.task.types import Put, Query, Status
 from tests.store.build import claim, done, read
 from tests.store.clock import Clock
 from tests.task.kinds import ECHO, a_manager, info
-from tests.task.wrapped import Wrapped, at_first, lose_the_answer, refuse
+from tests.task.wrapped import Step, Wrapped, at_first, lose_the_answer, refuse
 
 pytestmark = pytest.mark.anyio
 
@@ -254,3 +254,53 @@ async def test_a_unique_task_that_still_runs_stands_for_the_tick(store: Store, c
     planned = await schedules.get("report")
     assert planned.last is not None
     assert planned.last.id == id
+
+
+async def test_a_schedule_that_cannot_fire_keeps_no_other_from_it(
+    store: Store, clock: Clock, schedules: Schedules, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        await schedules.put(name, every())
+    (first, _) = await store.records("schedule/")
+    kept = first.value.replace(b'"UTC"', b'"Mars/Base"')  # written where that zone was known
+    assert await store.put([Put(first.key, kept, first.version)]) is None
+    clock.advance(60)
+    await schedules.fire()
+    assert len(await made(store)) == 1
+    assert "'a' cannot fire" in caplog.text
+
+
+async def test_a_tick_waits_for_a_store_that_has_too_much_to_do(store: Store, clock: Clock) -> None:
+    async def full(step: Step) -> Any:
+        raise QueueFull
+
+    wrapped = Wrapped(store)
+    schedules = Schedules(wrapped.store, await a_manager(wrapped.store, clock, ECHO))
+    await schedules.put("report", every())
+    clock.advance(60)
+    wrapped.hooks["submit"] = at_first(1, full)
+    with pytest.raises(QueueFull):
+        await schedules.fire()
+    await schedules.fire()
+    assert len(await made(store)) == 1
+
+
+async def test_schedules_that_are_due_together_are_seen_to_together(store: Store, clock: Clock) -> None:
+    under_way, all_there = 0, asyncio.Event()
+
+    async def together(step: Step) -> Any:
+        nonlocal under_way
+        under_way += 1
+        if under_way == 5:
+            all_there.set()
+        await all_there.wait()
+        return await step()
+
+    wrapped = Wrapped(store)
+    schedules = Schedules(wrapped.store, await a_manager(wrapped.store, clock, ECHO))
+    for n in range(5):
+        await schedules.put(f"s{n}", every())
+    clock.advance(60)
+    wrapped.hooks["submit"] = together
+    await asyncio.wait_for(schedules.fire(), 5.0)
+    assert len(await made(store)) == 5
