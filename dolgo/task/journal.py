@@ -39,7 +39,9 @@ class Journal:
 
     async def page(self, task: Task, *, attempt: int | None, after: str | None, limit: int) -> LogPage:
         """The lines of one attempt, or of all, behind the place `after`, which a page before has named as its `next`."""
-        first, seen = (attempt or 1, 0) if after is None else _place(after)
+        first, seen = (1, 0) if after is None else _place(after)
+        if attempt is not None and first < attempt:
+            first, seen = attempt, 0
         lines: list[LogLine] = []
         for number in range(first, (attempt or task.attempt) + 1):
             for line in await self._lines(task.id, number):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -61,6 +63,20 @@ async def test_one_attempt_alone_can_be_asked_for(manager: Manager, store: Store
     page = await manager.log(lease.id, attempt=2, after="2-1", limit=10)
     assert [(line.attempt, line.number) for line in page.lines] == [(2, 2)]
     assert (await manager.log(lease.id, attempt=3, after=None, limit=10)).lines == []
+
+
+async def test_of_one_attempt_come_its_own_lines_wherever_the_page_before_ended(
+    manager: Manager, store: Store, clock: Clock
+) -> None:
+    lease = await hold(store)
+    await write(store, lease, 0, 1, 2)
+    await store.settle([again(lease)])
+    clock.advance(10)
+    (second,) = (await claim(store)).leases
+    await write(store, second, 0, 1)
+    page = await manager.log(lease.id, attempt=2, after="1-1", limit=10)
+    assert [(line.attempt, line.number) for line in page.lines] == [(2, 1)]
+    assert (await asyncio.wait_for(manager.log(lease.id, attempt=99_999_999, after="1-1", limit=10), 5.0)).lines == []
 
 
 async def test_a_task_without_lines_has_an_empty_log_and_none_is_not_found(manager: Manager, store: Store) -> None:
