@@ -163,11 +163,15 @@ class Manager:
 
     async def _store_new(self, wanted: Batch, submissions: Sequence[Submission], *, batch: bool, once: Once | None) -> Accepted:
         """Store it all. Where a `unique_key` is taken, the task that has it stands for the new one."""
+        asked = wanted
         while True:
             tasks = wanted.tasks if once is None else [msgspec.structs.replace(t, needed=KEY_KEPT) for t in wanted.tasks]
             answer = await self._store.submit(tasks, () if once is None else [_kept_under(once, wanted)])
             if answer.existing is not None and once is not None:
                 return _replay(once, answer.existing.value)
+            if wanted.existing.intersection(answer.unknown):  # one that stood for another has ended and is gone by now
+                wanted = asked
+                continue
             if answer.unknown:
                 raise unknown_parents(answer.unknown, [s.depends_on for s in submissions], pointed=batch)
             if not answer.unique:

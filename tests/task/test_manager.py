@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dolgo.errors import (
     Conflict,
@@ -27,7 +28,7 @@ from dolgo.task.verdict import Interrupted
 from tests.store.build import claim, done, ended, hold, read, status, submit
 from tests.store.clock import Clock
 from tests.task.kinds import ECHO, a_manager, info
-from tests.task.wrapped import Wrapped, at_first, lose_the_answer, refuse
+from tests.task.wrapped import Step, Wrapped, at_first, lose_the_answer, refuse
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +54,26 @@ def pointers(error: Refused) -> list[str]:
 
 
 # -- submit
+
+
+async def test_a_task_that_stood_for_another_and_is_gone_before_the_rest_is_stored_stands_for_nobody(
+    memory: Store, clock: Clock
+) -> None:
+    wrapped = Wrapped(memory)
+    manager = await a_manager(wrapped.store, clock, ECHO)
+    batch = [replace(GOOD, unique_key="u", ref="a"), replace(GOOD, depends_on=("ref:a",))]
+    before = (await manager.submit(batch[:1])).tasks[0][0]
+
+    async def ended_meanwhile(step: Step) -> Any:
+        answer = await step()
+        await memory.cancel([before])
+        await memory.delete([before])
+        return answer
+
+    wrapped.hooks["submit"] = at_first(1, ended_meanwhile)
+    accepted = await manager.submit(batch, batch=True)
+    assert [status for _, status in accepted.tasks] == [Status.QUEUED, Status.WAITING]
+    assert not accepted.existing
 
 
 async def test_a_task_gets_an_id_the_defaults_of_its_type_and_the_hash_it_was_checked_by(manager: Manager) -> None:
