@@ -44,6 +44,8 @@ class Waiting:
     async def _for_parents(self, task: Task) -> Reason:
         (details,) = await self._store.details([task.id])
         parents, awaited = (details.parents, details.awaited) if details is not None else ((), ())
+        if not awaited:
+            return Reason("parents", "What it waited for has ended; it goes on in a moment.")
         named = ", ".join(awaited[:NAMED]) + (f" and {len(awaited) - NAMED} more" if len(awaited) > NAMED else "")
         return Reason("parents", f"It waits for {len(awaited)} of {len(parents)} tasks it depends on: {named}.")
 

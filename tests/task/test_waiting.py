@@ -58,6 +58,17 @@ async def test_parents(manager: Manager) -> None:
     assert "and 2 more" in text
 
 
+async def test_parents_that_have_ended_and_the_next_commit_goes_on(
+    manager: Manager, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dolgo.store.memory.edges.CASCADED", 0)
+    monkeypatch.setattr("dolgo.store.sqlite.turn.CASCADED", 0)
+    parent = await submit(manager)
+    id = await submit(manager, depends_on=(parent,))
+    await store.settle([done((await claim(store)).leases[0])])
+    assert await reason(manager, id) == ("parents", "What it waited for has ended; it goes on in a moment.")
+
+
 async def test_queue_paused(manager: Manager, store: Store, clock: Clock) -> None:
     await a_worker(store)
     id = await submit(manager, queue="slow")
