@@ -3,6 +3,9 @@
 -- name: line_add            in: queue, type, hash
 INSERT INTO line (queue, type, hash) VALUES (?, ?, ?)
 
+-- name: line_number         in: queue, type, hash
+SELECT n FROM line WHERE queue = ? AND type = ? AND hash = ?
+
 -- name: lines_all
 SELECT n, queue, type, hash FROM line
 
@@ -26,11 +29,12 @@ UPDATE line SET waiting = waiting + ?, later = later + ?, ready = ready + ?, in_
     head = (SELECT min(rank) FROM task WHERE line = ? AND limit_key = '' AND state = 3) WHERE n = ?
 
 -- name: keyed_changed       tasks came or went: the head is looked up; in per row: line, key, change of those that run
-INSERT INTO keyed_line (line, key, head, running)
+INSERT INTO keyed_line (line, key, head, first, running)
 SELECT v.column1, v.column2,
-    (SELECT min(rank) FROM task WHERE line = v.column1 AND limit_key = v.column2 AND state = 3), v.column3
+    (SELECT rank FROM task WHERE line = v.column1 AND limit_key = v.column2 AND state = 3 ORDER BY rank, id LIMIT 1),
+    (SELECT id FROM task WHERE line = v.column1 AND limit_key = v.column2 AND state = 3 ORDER BY rank, id LIMIT 1), v.column3
 FROM (VALUES {rows}) AS v WHERE true
-ON CONFLICT DO UPDATE SET head = excluded.head, running = running + excluded.running
+ON CONFLICT DO UPDATE SET head = excluded.head, first = excluded.first, running = running + excluded.running
 
 -- name: keyed_gone
 DELETE FROM keyed_line INDEXED BY keyed_idle WHERE head IS NULL AND running <= 0
@@ -47,9 +51,9 @@ UPDATE keyed_line SET closed = 0 WHERE closed = 1
 -- name: keyed_lines         out: lines with an open line of a limit key among them
 SELECT n FROM line WHERE EXISTS (SELECT 1 FROM keyed_line WHERE line = line.n AND closed = 0 AND head IS NOT NULL)
 
--- name: keyed_next          open lines of one line by head, behind the last one seen; in: line, head, key, how many
-SELECT head, key FROM keyed_line WHERE line = ? AND closed = 0 AND head IS NOT NULL AND (head, key) > (?, ?)
-ORDER BY head, key LIMIT ?
+-- name: keyed_next          open lines of one line by their first tasks, behind the last one seen; in: line, rank, id, how many
+SELECT head, first, key FROM keyed_line WHERE line = ? AND closed = 0 AND head IS NOT NULL AND (head, first) > (?, ?)
+ORDER BY head, first LIMIT ?
 
 -- name: keyed_running       in: key
 SELECT line, running FROM keyed_line WHERE key = ?

@@ -21,12 +21,13 @@ CREATE TABLE line (                -- where claimable tasks of one queue, type a
 CREATE TABLE keyed_line (          -- where those with a limit key stand; there while something is claimable or runs
     line    INTEGER NOT NULL,
     key     TEXT NOT NULL,
-    head    REAL,                  -- the smallest rank of a claimable one; NULL: none is
+    head    REAL,                  -- rank of the first claimable one; NULL: none is
+    first   TEXT,                  -- id of it: of a batch there may be thousands of one rank
     running INTEGER NOT NULL,      -- counted whether there is a limit or not: one may be set later
     closed  INTEGER NOT NULL DEFAULT 0,  -- 1: a claim found as many running as may; until one ends or the limit is changed
     PRIMARY KEY (line, key)
 ) WITHOUT ROWID;
-CREATE INDEX keyed_heads ON keyed_line (line, closed, head) WHERE head IS NOT NULL;
+CREATE INDEX keyed_heads ON keyed_line (line, closed, head, first) WHERE head IS NOT NULL;
 CREATE INDEX keyed_idle ON keyed_line (line) WHERE head IS NULL AND running <= 0;
 CREATE INDEX keyed_key ON keyed_line (key);
 

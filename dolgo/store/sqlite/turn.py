@@ -47,10 +47,8 @@ class Turn:
         """The number of a line, made if it is new."""
         number = self.lines.by_key.get(key)
         if number is None:
-            self.lines.read(self.connection)
-            number = self.lines.by_key.get(key)
-        if number is None:
-            number = run(self.connection, "line_add", *key).lastrowid
+            row = run(self.connection, "line_number", *key).fetchone()  # not all of them: a batch may bring thousands
+            number = row[0] if row else run(self.connection, "line_add", *key).lastrowid
             assert number is not None
             self.lines.by_key[key] = number
             self.lines.by_number[number] = key

@@ -17,7 +17,7 @@ from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import HeldUp
 
 Pick = tuple[float, str, int]  # rank, id, n
-Place = tuple[float, str, int, str]  # rank, id ("": not looked into yet), line, limit key
+Place = tuple[float, str, int, str]  # rank and id ("": not known yet) of the first task, line, limit key
 
 MOST_CLOSED = 1_000  # lines one claim closes; with more it asks to be made again at once
 AT_ONCE = 64  # lines with a limit key that are read together
@@ -40,7 +40,9 @@ class Walk:
         self._gates: Gates = turn.gates()
         self._heap: list[Place] = []
         self._found: dict[tuple[int, str], deque[Pick]] = {}  # of lines looked into, the tasks behind the one on the heap
-        self._last: dict[int, tuple[float, str]] = {}  # the last head and limit key read of a line that may have more
+        self._last: dict[
+            int, tuple[float, str]
+        ] = {}  # rank and id of the last one read with a limit key, where there may be more
         self._passed: set[int] = set()  # lines that are closed as a whole
         self._full: list[tuple[int, str]] = []  # lines to close, their key being at its limit
 
@@ -51,19 +53,19 @@ class Walk:
             self._enter()
         while self._heap and len(picks) < self._call.limit:
             place = heappop(self._heap)
-            _, id, line, key = place
+            _, _, line, key = place
             self._read_on(place)
+            if len(self._full) >= MOST_CLOSED:
+                self.next_at = self._turn.now
+                break
             if line in self._passed or not self._open(line, key):
                 continue
-            if id:
+            if (line, key) in self._found:
                 picks.append(self._found[line, key].popleft())
                 self._gates.take(line, key)
             else:
                 self._look_into(line, key, self._call.limit - len(picks))
             self._push_first(line, key)
-            if len(self._full) >= MOST_CLOSED:
-                self.next_at = self._turn.now
-                break
         run_rows(self._turn.connection, "keyed_close", self._full)
         return picks
 
@@ -110,13 +112,13 @@ class Walk:
 
     def _read_on(self, place: Place) -> None:
         """When the last line that was read comes up, read the next ones: none of them has a smaller head."""
-        rank, id, line, key = place
-        if not id and self._last.get(line) == (rank, key) and line not in self._passed:
+        rank, id, line, _ = place
+        if self._last.get(line) == (rank, id) and line not in self._passed:
             self._read_keyed(line, self._last.pop(line))
 
     def _read_keyed(self, line: int, after: tuple[float, str]) -> None:
         rows = run(self._turn.connection, "keyed_next", line, *after, AT_ONCE).fetchall()
-        for head, key in rows:
-            heappush(self._heap, (head, "", line, key))
+        for head, first, key in rows:
+            heappush(self._heap, (head, first, line, key))
         if len(rows) == AT_ONCE:
-            self._last[line] = rows[-1]
+            self._last[line] = rows[-1][:2]

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from dolgo.errors import StoreUnusable
-from dolgo.store.sqlite import SqliteStore, pages, reads
+from dolgo.store.sqlite import SqliteStore, pages, reads, walk
 from dolgo.store.sqlite.database import connect
 from dolgo.store.sqlite.lines import Lines
 from dolgo.store.sqlite.sql import QUERIES, Connection
@@ -155,3 +155,37 @@ async def test_a_claim_counts_on_no_ring_of_a_submit_that_was_given_up(two: tupl
     answer = await asyncio.wait_for(waiting, 5.0)
     assert answer.leases == []
     assert answer.seen <= store.work.count
+
+
+async def test_a_claim_closes_no_more_lines_than_one_commit_may(
+    two: tuple[SqliteStore, SqliteStore], monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    store, _ = two
+    monkeypatch.setattr(walk, "MOST_CLOSED", 3)
+    await store.gate("type/echo", {"max_running_per_key": 0})
+    await submit(store, *(task(limit_key=f"k{n}") for n in range(7)))
+    assert [(await claim(store)).next_at for _ in range(4)] == [clock.now, clock.now, None, None]
+    assert store._watched.execute("SELECT count(*) FROM keyed_line WHERE closed = 1").fetchone() == (7,)
+
+
+async def test_what_a_claim_costs_does_not_depend_on_how_many_limit_keys_came_in_one_batch(
+    two: tuple[SqliteStore, SqliteStore],
+) -> None:
+    store, _ = two
+    ids = await submit(store, *(task(limit_key=f"k{n}") for n in range(500)))
+    statements: list[str] = []
+    assert store._writer._connection is not None
+    store._writer._connection.set_trace_callback(statements.append)
+    assert [lease.id for lease in (await claim(store, limit=3)).leases] == ids[:3]
+    assert len(statements) < 50
+
+
+async def test_tasks_of_thousands_of_new_queues_are_stored_without_reading_all_queues_for_each(
+    two: tuple[SqliteStore, SqliteStore],
+) -> None:
+    store, _ = two
+    statements: list[str] = []
+    assert store._writer._connection is not None
+    store._writer._connection.set_trace_callback(statements.append)
+    await submit(store, *(task(queue=f"q{n}") for n in range(50)))
+    assert statements.count(QUERIES["lines_all"]) <= 1
