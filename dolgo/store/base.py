@@ -213,7 +213,8 @@ class Store(ABC):
 
     @abstractmethod
     async def cancel(self, ids: Sequence[str]) -> Sequence[Change]:
-        """`waiting`, `queued` → `cancelled`; `in_progress` → marked. A task that is `cancelled` is no refusal and no change."""
+        """`waiting`, `queued` → `cancelled`; `in_progress` → marked. A task that is `cancelled` is no refusal and no change;
+        but from then on no retry of a parent revives it."""
 
     @abstractmethod
     async def asked(self, worker: str) -> Sequence[str]:
@@ -224,7 +225,7 @@ class Store(ABC):
         """`failed`, `cancelled` → `queued`, or `waiting` by its parents as they are now. Generation + 1.
 
         Failures, losses and deferrals at 0; history, attempt numbers and notes go on; an `expires_at` that has passed is lifted.
-        Dependents that were cancelled because of it, and would not be cancelled by their other parents as they are now, are
+        Dependents that were cancelled because of it alone, and would not be cancelled by their other parents as they are now, are
         revived: in the same way, in the same commit up to `CASCADED`, the rest by `cascade`, and theirs after them. One whose
         `unique_key` another has taken stays."""
 

@@ -72,7 +72,7 @@ class Kin:
 
     def revivable(self, one: Known) -> bool:
         failed = one.error is not None and ErrorCode.DEPENDENCY_FAILED in (one.error.code, one.or_error)
-        return failed and self.standing(one) != CANCELLED and self.holder_of_key(one.new) is None
+        return failed and not one.cancel_asked and self.standing(one) != CANCELLED and self.holder_of_key(one.new) is None
 
     def begin_anew(self, one: Known) -> None:
         one.failures = one.losses = one.deferrals = 0

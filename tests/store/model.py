@@ -294,7 +294,7 @@ class Model(Kin):
         if (one := self.met(id, answer)) is None:
             return
         before, asked = one.status, one.status == HELD and not one.cancel_asked
-        if before == HELD:
+        if before in (HELD, CANCELLED):
             one.cancel_asked = True
         elif before in UNSTARTED:
             one.error = Error(ErrorCode.CANCELLED, "")

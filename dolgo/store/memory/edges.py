@@ -89,7 +89,7 @@ class Edges:
     def _revive(self, row: Row, now: float) -> bool:
         """Bring one back that was cancelled because of a parent, if none would cancel it now."""
         task = row.task
-        if task.error is None or task.error.code is not ErrorCode.DEPENDENCY_FAILED:
+        if not row.by_parent or task.cancel_asked:
             return False
         pending, bad = self.parents(row.parents, task.on_parent_failure)
         if bad is not None or self._table.has_key(task.type, task.unique_key) is not None:

@@ -34,6 +34,11 @@ class Row:
         """Whether its time to start is over; what has started once does not expire."""
         return self.task.expires_at is not None and self.task.expires_at <= now and not self.task.attempt
 
+    @property
+    def by_parent(self) -> bool:
+        """Whether it was cancelled because of a task it depends on."""
+        return self.task.error is not None and self.task.error.code is ErrorCode.DEPENDENCY_FAILED
+
     def lease(self) -> Lease:
         task = self.task
         return Lease(

@@ -351,6 +351,7 @@ class MemoryStore(Store):
         before, asked = row.task.status, False
         if before is Status.IN_PROGRESS:
             asked = not row.task.cancel_asked
+        if before is Status.IN_PROGRESS or row.by_parent:
             row.task = replace(row.task, cancel_asked=True)
         elif before not in FINAL:
             self._table.write(row, now, **called_off(now, CANCELLED_QUEUED))

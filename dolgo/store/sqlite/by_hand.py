@@ -38,7 +38,9 @@ def _cancel(turn: Turn, row: TaskRow) -> Change:
     if row.state == IN_PROGRESS:
         run(turn.connection, "ask_cancel", row.n)
         return Change(before, before, asked=not row.cancel_asked)
-    if row.state != CANCELLED:
+    if row.state == CANCELLED and edges.by_parent(row):
+        run(turn.connection, "ask_cancel", row.n)  # or the retry of a parent would bring it back
+    elif row.state != CANCELLED:
         call_off(turn, row, CANCELLED_QUEUED)
     if row.state == WAITING:
         run(turn.connection, "edges_close", f"[{row.n}]")

@@ -124,6 +124,12 @@ def in_the_way(found: Parents) -> Error | None:
     return None
 
 
+def by_parent(row: TaskRow) -> bool:
+    """Whether it was cancelled because of a task it depends on."""
+    error = to_error(row.error)
+    return error is not None and error.code is ErrorCode.DEPENDENCY_FAILED
+
+
 def awaited(found: Parents) -> bool:
     """Whether one of them is unfinished."""
     return any(state is not None and state < DONE for _, _, state in found)
@@ -173,8 +179,7 @@ def _revive(turn: Turn, child: int) -> None:
         run(turn.connection, "edges_open", child)
         turn.changed()
         return
-    error = to_error(row.error)
-    if row.state != CANCELLED or error is None or error.code is not ErrorCode.DEPENDENCY_FAILED or unique_taken(turn, row):
+    if row.state != CANCELLED or row.cancel_asked or not by_parent(row) or unique_taken(turn, row):
         return
     found = parents(turn, child)
     turn.budget -= len(found) // PARENTS_A_STEP

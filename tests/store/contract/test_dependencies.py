@@ -548,3 +548,14 @@ async def test_a_claim_that_waits_gets_what_an_end_releases(store: Store) -> Non
     while not answer.leases:  # woken by the end itself, before what it released is there
         answer = await asyncio.wait_for(store.claim(wants(), seen=answer.seen, wait=60.0), 5.0)
     assert [lease.id for lease in answer.leases] == [child]
+
+
+async def test_what_somebody_cancelled_is_not_revived_though_its_parent_had_cancelled_it_before(store: Store) -> None:
+    top = await hold(store)
+    wanted, unwanted = await submit(store, *(task(depends_on=after(top.id)) for _ in range(2)))
+    await store.settle([failed(top)])
+    assert await store.cancel([unwanted]) == [Change(Status.CANCELLED, Status.CANCELLED)]
+    await store.retry([top.id])
+    assert await statuses(store, wanted, unwanted) == [Status.WAITING, Status.CANCELLED]
+    await store.retry([unwanted])
+    assert await status(store, unwanted) == Status.WAITING
