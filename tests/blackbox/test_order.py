@@ -24,6 +24,10 @@ async def notes(ledger: str, name: str) -> None:
     with open(ledger, "a") as file:
         file.write(f"{name}\\n")
 
+@task(keep=0)
+async def is_not_kept() -> None:
+    pass
+
 @task
 async def waits(seconds: float = 60) -> None:
     await asyncio.sleep(seconds)
@@ -183,14 +187,14 @@ def prune(server: Server, *options: str) -> str:
 
 def test_a_task_goes_when_it_was_kept_as_long_as_it_said(shared: Server, client: Client) -> None:
     short = client.submit("waits", {"seconds": 0}, keep=0)
+    by_type, kept_after_all = client.submit("is_not_kept"), client.submit("is_not_kept", keep=3600)
     long = client.submit("waits", {"seconds": 0}, keep=3600)
     needed = client.submit("waits", {"seconds": 0}, keep=0)
     client.submit("waits", delay=3600, depends_on=[needed])
-    for id in (long, needed):
+    for id in (long, needed, kept_after_all):
         client.end(id)
-    until(lambda: client.http.get(f"/tasks/{short}").status_code in (404, 200), 5, "it has ended")
-    until(lambda: prune(shared) and client.http.get(f"/tasks/{short}").status_code == 404, 15, "it goes")
-    assert [client.task(id)["status"] for id in (long, needed)] == ["done", "done"]
+    for id in (short, by_type):
+        until(lambda id=id: prune(shared) and client.http.get(f"/tasks/{id}").status_code == 404, 15, "it goes")  # type: ignore[misc]
     prune(shared, "--keep", "0")
     assert client.task(needed)["status"] == "done"  # an unfinished one depends on it
-    assert client.task(long)["status"] == "done"  # it said an hour
+    assert [client.task(id)["status"] for id in (long, kept_after_all)] == ["done", "done"]  # they said an hour
