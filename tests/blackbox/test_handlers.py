@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.client import Client, Prober, shown, write_type
+from tests.blackbox.client import Client, Prober, outcomes, shown, write_type
 from tests.blackbox.server import Server
 
 Serve = Callable[..., Server]
@@ -93,10 +93,6 @@ def naps(seconds: float) -> str:
 def server(serve: Serve, tmp_path: Path) -> Server:
     write_type(tmp_path, "handlers", HANDLERS)
     return serve("--slots", "12", *LEASE)
-
-
-def outcomes(task: dict[str, Any]) -> list[str]:
-    return [attempt["outcome"] for attempt in task["attempts"]]
 
 
 def neighbours(client: Client) -> list[str]:

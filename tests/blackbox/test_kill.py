@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.blackbox.checker import FINAL, History
-from tests.blackbox.client import Client, Prober, shown, until, write_type
+from tests.blackbox.client import Client, Prober, outcomes, shown, until, write_type
 from tests.blackbox.server import Child, Process, Server, Worker
 
 Serve = Callable[..., Server]
@@ -72,10 +72,6 @@ def halves(number: int) -> int:
 def loop_child(process: Process) -> Child:
     """The child that runs all `async def` handlers."""
     return next(child for child in process.children() if " loop " in child.command)
-
-
-def outcomes(task: dict[str, Any]) -> list[str]:
-    return [attempt["outcome"] for attempt in task["attempts"]]
 
 
 @pytest.mark.timeout(90)

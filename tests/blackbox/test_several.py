@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.blackbox.client import Client, until, write_type
+from tests.blackbox.client import Client, outcomes, until, write_type
 from tests.blackbox.server import Process, Server, Worker
 
 Serve = Callable[..., Server]
@@ -56,10 +55,6 @@ def ledger(tmp_path: Path) -> Path:
 def runs(ledger: Path) -> Counter[int]:
     """How often each task has begun."""
     return Counter(int(line.split()[0]) for line in ledger.read_text().splitlines()) if ledger.exists() else Counter()
-
-
-def outcomes(task: dict[str, Any]) -> list[str]:
-    return [attempt["outcome"] for attempt in task["attempts"]]
 
 
 def test_a_worker_runs_what_a_server_without_slots_takes_up(serve: Serve, worker: Work, ledger: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.blackbox.client import Client, until, write_type
+from tests.blackbox.client import Client, outcomes, until, write_type
 from tests.blackbox.server import Process, Server, Worker
 
 Serve = Callable[..., Server]
@@ -64,10 +64,6 @@ def begin(client: Client, folder: Path) -> dict[str, str]:
         client.begun(id)
     until(lambda: all(mark.exists() for mark in marks), 10, "the single children run them")
     return {**ids, "waiting": client.submit("long_task", {"seconds": 0})}
-
-
-def outcomes(task: dict[str, Any]) -> list[str]:
-    return [attempt["outcome"] for attempt in task["attempts"]]
 
 
 @BOTH
