@@ -115,17 +115,17 @@ def test_no_more_of_a_type_run_than_may_whatever_their_queue(client: Client, led
 @pytest.mark.usefixtures("workers")
 def test_no_more_of_a_key_run_than_may_and_other_keys_do_not_wait_for_it(client: Client, tmp_path: Path) -> None:
     assert client.http.patch("/queues/keyed", json={"max_running_per_key": 2}).status_code == 200
-    blocked = client.batch("spans", [{"ledger": str(tmp_path / "full"), "seconds": 3}] * 12, queue="keyed", limit_key="full")
+    blocked = client.batch("spans", [{"ledger": str(tmp_path / "full"), "seconds": 60}] * 12, queue="keyed", limit_key="full")
     until(lambda: len(lines(tmp_path / "full")) == 2, 5, "the key is used up")
     others = {key: client.batch("spans", [{"ledger": str(tmp_path / key)}] * 8, queue="keyed", limit_key=key) for key in "abc"}
     free = client.batch("spans", [{"ledger": str(tmp_path / "free")}] * 8, queue="keyed")
     for ids in (*others.values(), free):
-        assert Counter(task["status"] for task in end_all(client, ids, within=2.9)) == {"done": 8}
-    assert len(lines(tmp_path / "full")) <= 4  # the first two at most have ended
+        assert Counter(task["status"] for task in end_all(client, ids)) == {"done": 8}
+    assert len(lines(tmp_path / "full")) == 2
     assert [most_at_once(tmp_path / key) for key in "abc"] == [2, 2, 2]
     assert most_at_once(tmp_path / "free") > 2  # a task without a key is in nobody's way
     client.http.post("/tasks/cancel", params={"queue": "keyed"})
-    assert {task["status"] for task in end_all(client, blocked)} <= {"done", "cancelled"}
+    assert {task["status"] for task in end_all(client, blocked)} == {"cancelled"}
 
 
 @pytest.mark.usefixtures("workers")
@@ -155,6 +155,7 @@ def test_no_more_start_in_any_time_than_a_rate_lets(scope: str, client: Client, 
 
 @pytest.mark.usefixtures("workers")
 def test_nothing_of_a_paused_queue_starts_after_the_answer(client: Client, ledger: Path) -> None:
+    client.http.patch("/queues/stopped", json={"max_running": 4})  # so that it takes a while
     ids = client.batch("spans", [{"ledger": str(ledger), "seconds": 0.01}] * 600, queue="stopped")
     until(lambda: len(lines(ledger)) > 50, 10, "some have begun")
     answer = client.http.put("/queues/stopped/pause", json={"reason": "the disk is full"})

@@ -83,7 +83,7 @@ def test_a_low_one_that_is_old_enough_comes_before_a_high_one(held: Callable[...
 
 @pytest.mark.parametrize("how", ["delay", "run_at"])
 def test_a_task_does_not_begin_before_its_time(how: str, client: Client, ledger: Path) -> None:
-    later = {"delay": 0.8} if how == "delay" else {"run_at": ago(-0.8)}
+    later = {"delay": 2.0} if how == "delay" else {"run_at": ago(-2.0)}
     id = client.submit("notes", {"ledger": str(ledger), "name": "later"}, **later)
     assert client.end(client.submit("notes", {"ledger": str(ledger), "name": "now"}))["status"] == "done"
     assert lines(ledger) == ["now"]
@@ -105,7 +105,7 @@ def test_a_task_that_has_not_begun_in_time_is_cancelled_with_its_dependents(clie
 
 
 def test_the_time_to_begin_does_not_bind_what_has_begun(client: Client) -> None:
-    id = client.submit("waits", {"seconds": 2.5}, expires_at=ago(-1.5))
+    id = client.submit("waits", {"seconds": 3.5}, expires_at=ago(-2.5))
     client.begun(id)
     task = client.end(id)
     assert (task["status"], seconds(task["finished_at"]) > seconds(task["expires_at"])) == ("done", True)

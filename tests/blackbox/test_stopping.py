@@ -151,11 +151,11 @@ def check_stopped(type: str, ledger: Path, ran: dict[str, Child], server: Server
 
 @pytest.mark.parametrize("type", ALL)
 def test_an_attempt_that_takes_too_long_is_stopped(type: str, shared: Server, client: Client, ledger: Path) -> None:
-    id = client.submit(type, {"ledger": str(ledger)}, timeout=1.0)
+    id = client.submit(type, {"ledger": str(ledger)}, timeout=1.5)
     ran = began(ledger, shared)
     task = client.end(id)
     assert (task["status"], task["error"]["code"], outcomes(task)) == ("failed", "timeout", ["timeout"])
-    assert "1 s" in task["error"]["message"]
+    assert "1.5 s" in task["error"]["message"]
     check_stopped(type, ledger, ran, shared, client)
     assert client.task(id) == task
 
@@ -201,9 +201,9 @@ def test_a_result_that_comes_within_the_grace_is_kept(shared: Server, client: Cl
 
 
 def test_a_cancel_of_what_has_not_begun_holds(client: Client, ledger: Path) -> None:
-    id = client.submit("waits", {"ledger": str(ledger)}, delay=0.3)
+    id = client.submit("waits", {"ledger": str(ledger)}, delay=1.0)
     assert client.http.post(f"/tasks/{id}/cancel").json() == {"id": id, "status": "cancelled"}
-    again = client.submit("quick", delay=0.5)  # due later than the cancelled one
+    again = client.submit("quick", delay=1.3)  # due later than the cancelled one
     client.end(again)
     assert (lines(ledger), client.task(id)["status"], client.task(id)["attempts"]) == ([], "cancelled", [])
 
