@@ -163,6 +163,8 @@ class Attempt:
         value, error = await outcome
         if error is not None:
             raise error
+        if self.asked:  # it saw that it was to stop, and did: what it returns is no result
+            raise Stopped
         return value
 
     def _prepare(self) -> tuple[TaskType, dict[str, Any]]:

@@ -199,7 +199,20 @@ class Manager:
 
     async def wait(self, id: str, timeout: float) -> Task:
         """The task as soon as it is final, or as it is after `timeout` seconds. Raises NotFound."""
-        return await self.wait_until(id, timeout, _is_final)
+        deadline = asyncio.get_running_loop().time() + timeout
+        watch = await self._notify.watch(id)
+        try:
+            task = await self.get(id)
+            while task.status not in FINAL:
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0 or self._notify.closed:
+                    break
+                await watch.ended(left)  # whatever else happens to it is not worth a look
+                watch.forget()
+                task = await self.get(id)
+            return task
+        finally:
+            self._notify.unwatch(id, watch)
 
     async def wait_until(self, id: str, timeout: float, enough: Callable[[Task], Awaitable[bool]]) -> Task:
         """The task as soon as `enough` says so of it, or as it is after `timeout` seconds. Raises NotFound."""
@@ -358,10 +371,6 @@ class Manager:
     async def give_back(self, leases: Sequence[Lease], *, started: bool) -> Sequence[bool]:
         settlements: list[Settlement] = [given_back(lease, started=started) for lease in leases]
         return await self._store.settle(settlements)
-
-
-async def _is_final(task: Task) -> bool:
-    return task.status in FINAL
 
 
 def _kept_under(once: Once, wanted: Batch) -> Put:

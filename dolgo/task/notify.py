@@ -42,9 +42,13 @@ class Watch:
         None: something may have been missed, so look at the store."""
         if not self._events and not self._stale:
             await self._sleep(timeout)
-        stale, self._stale = self._stale, False
-        events, self._events = self._events, []
+        stale, events = self._stale, self._events
+        self.forget()
         return None if stale else events
+
+    def forget(self) -> None:
+        """What has been told up to now is known."""
+        self._stale, self._events, self._end = False, [], None
 
     async def ended(self, timeout: float) -> End | None:
         """The end, once it is committed, if a worker of this process wrote it. None: look at the store.

@@ -192,12 +192,13 @@ def test_those_that_ran_beside_it_are_charged_nothing(type: str, shared: Server,
     assert outcomes(task) in (["done"], ["lost", "done"])
 
 
-def test_a_result_that_comes_within_the_grace_is_kept(shared: Server, client: Client, ledger: Path) -> None:
+def test_what_a_thread_returns_after_it_was_told_to_stop_is_no_result(shared: Server, client: Client, ledger: Path) -> None:
     id = client.submit("returns_in_a_thread", {"ledger": str(ledger)})
     began(ledger, shared)
     client.http.post(f"/tasks/{id}/cancel")
-    task = client.end(id)
-    assert (task["status"], task["result"]) == ("done", "so far")
+    assert client.end(id)["status"] == "cancelled"
+    id = client.submit("returns_in_a_thread", {"ledger": str(ledger)}, timeout=0.3)
+    assert client.end(id)["error"]["code"] == "timeout"
 
 
 def test_a_cancel_of_what_has_not_begun_holds(client: Client, ledger: Path) -> None:

@@ -49,7 +49,7 @@ async def test_what_it_raises_is_a_failure(nest: Nest, place: Place, how: str, t
 async def test_fail_ends_it_for_good_with_its_reason(nest: Nest, place: Place) -> None:
     report = await end(nest, place, "end", "Fail")
     assert report.error is not None
-    assert (report.kind, report.error.message, report.error.type) == (Kind.FAIL, "no such page", "dolgo.runner.signals.Fail")
+    assert (report.kind, report.error.message, report.error.type) == (Kind.FAIL, "no such page", "dolgo.Fail")
 
 
 @places

@@ -173,12 +173,12 @@ async def test_a_thread_holds_up_nobody(nest: Nest, tmp_path: Path) -> None:
     assert (await ward.ended(key))[0].result == b'"rested"'
 
 
-async def test_a_thread_sees_that_it_is_to_stop(nest: Nest, tmp_path: Path) -> None:
+async def test_a_thread_sees_that_it_is_to_stop_and_what_it_returns_then_is_no_result(nest: Nest, tmp_path: Path) -> None:
     ward = await nest.hatch("loop")
     key = await begin(ward, "watch_thread", tmp_path / "begun")
     ward.child.cancel([key])
     (report,) = await ward.ended(key)
-    assert (report.kind, report.result) == (Kind.DONE, b'"saw it"')
+    assert (report.kind, report.result) == (Kind.CANCELLED, None)
 
 
 async def test_a_thread_that_waits_for_an_answer_is_stopped(nest: Nest, tmp_path: Path) -> None:
