@@ -186,7 +186,7 @@ class Model(Kin):
             return
         queued = [one for one in self.tasks.values() if one.status == QUEUED]
         times = {one.run_at for one in queued if not one.joined} | {self.now}
-        mine = [one.run_at for one in queued if not one.joined and one.fits(claim)]
+        mine = [one.run_at for one in queued if not one.joined and not one.passed and one.fits(claim)]
         for one in queued:
             reasons = self.reasons(one)
             times |= {reason.until for reason in reasons if reason.until is not None}
