@@ -8,16 +8,17 @@ from msgspec.structs import replace
 
 from dolgo.task.types import FINAL, Error, ErrorCode, Lease, NewTask, OnParentFailure, Outcome, Status
 from tests.store.known import CANCELLED, FAILED, QUEUED, UNSTARTED, WAITING, Known, same
+from tests.store.recording import Recording
 
 
-class Kin:
+class Kin(Recording):
     """All tasks, the log of their statuses, and the changes that nobody asks for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.tasks: dict[str, Known] = {}
         self.log: dict[str, list[tuple[Status, int]]] = {}  # (status, attempt) of each event, by task
         self.back: set[str] = set()  # tasks that have begun anew since somebody took them from here
-        self.now = 0.0
 
     def come(self, known: Known, status: Status) -> None:
         known.status = status

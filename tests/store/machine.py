@@ -16,6 +16,7 @@ from tests.store.build import after, fresh_id, note, task, wants
 from tests.store.known import same
 from tests.store.looks import Looks
 from tests.store.moves import (
+    FREE,
     KINDS_OF_NOTES,
     LEASE,
     SCOPES,
@@ -49,6 +50,10 @@ class StoreMachine(Looks):
 
     def some_ids(self, numbers: Sequence[int]) -> list[str]:
         return [self.ids[-1 - n % len(self.ids)] if self.ids else "nobody" for n in numbers]
+
+    def an_end(self, number: int) -> str:
+        ends = list(self.ends)
+        return ends[-1 - number % len(ends)]
 
     def some_leases(self, numbers: Sequence[int]) -> list[Lease]:
         return [self.leases[-1 - n % len(self.leases)] for n in numbers] if self.leases else []
@@ -98,6 +103,34 @@ class StoreMachine(Looks):
     @rule(wanted=st.lists(new_tasks, min_size=1, max_size=2), key=st.sampled_from("kl"), version=st.none() | st.integers(0, 2))
     def submit_with_records(self, wanted: list[dict[str, Any]], key: str, version: int | None) -> None:
         self.submitted(self.tasks(wanted), [Put("m", b"m", None, 100.0), Put(key, b"%d" % len(self.ids), version, 500.0)])
+
+    @rule(wanted=new_tasks, scope=st.sampled_from(SCOPES))
+    def submit_a_crowd(self, wanted: dict[str, Any], scope: str) -> None:
+        """More of one limit key, in one line and due, than its gate lets run."""
+        self.gate(scope, FREE | {"max_running_per_key": 1})
+        crowd = wanted | {"queue": "a", "type": "x", "says": {"limit_key": "k"}, "kin": {}, "wait": 0.0}
+        self.submitted(self.tasks([crowd] * 3))
+
+    @precondition(lambda self: self.ends)
+    @rule(wanted=new_tasks, chosen=pick)
+    def submit_on_what_has_ended(self, wanted: dict[str, Any], chosen: int) -> None:
+        (new,) = self.tasks([wanted])
+        self.submitted([replace(new, depends_on=after(self.an_end(chosen)), on_parent_failure=OnParentFailure.RUN)])
+
+    @rule(wanted=new_tasks, chosen=pick)
+    def submit_with_the_key_of_another(self, wanted: dict[str, Any], chosen: int) -> None:
+        """So that of those that have ended one is in the way of the other's retry."""
+        keyed = [one for one in self.model.tasks.values() if one.new.unique_key and one.status in FINAL]
+        if keyed:
+            other = keyed[-1 - chosen % len(keyed)].new
+            (new,) = self.tasks([wanted | {"kin": {}}])
+            self.submitted([replace(new, type=other.type, unique_key=other.unique_key)])
+
+    @rule(wanted=new_tasks, both=st.booleans())
+    def submit_and_cancel_parents(self, wanted: dict[str, Any], both: bool) -> None:
+        first, second, child = self.tasks([wanted | {"kin": {}, "says": {}}] * 3)
+        self.submitted([first, second, replace(child, depends_on=after(first.id, second.id))])
+        self.cancel_all([first.id, second.id] if both else [second.id])
 
     @rule(wanted=new_tasks, chosen=picks, stranger=st.booleans())
     def submit_from_a_handler(self, wanted: dict[str, Any], chosen: list[int], stranger: bool) -> None:
@@ -231,8 +264,12 @@ class StoreMachine(Looks):
     @precondition(lambda self: self.ends)
     @rule(chosen=pick)
     def retry_what_has_ended(self, chosen: int) -> None:
-        ends = list(self.ends)
-        self.retry_all([ends[-1 - chosen % len(ends)]])
+        self.retry_all([self.an_end(chosen)])
+
+    @precondition(lambda self: self.ends)
+    @rule(chosen=pick)
+    def delete_what_has_ended(self, chosen: int) -> None:
+        self.delete_all([self.an_end(chosen)])
 
     def retry_all(self, ids: list[str]) -> None:
         for id, change in zip(ids, self.do(self.store.retry(ids)), strict=True):
@@ -274,8 +311,14 @@ class StoreMachine(Looks):
         found = self.do(self.store.get(held))
         self.model.reclaimed(dead, limit, count, [one.id for one in found if one and one.status != Status.IN_PROGRESS])
 
-    @rule(keep=st.sampled_from([60.0, 5.0, 0.0, 1_000.0]), limit=st.sampled_from([100, 1]), most=st.sampled_from([1_000, 3]))
-    def tidy(self, keep: float, limit: int, most: int) -> None:
+    @rule(
+        keep=st.sampled_from([60.0, 5.0, 0.0, 1_000.0]),
+        limit=st.sampled_from([100, 1]),
+        most=st.sampled_from([1_000, 3]),
+        wait=st.sampled_from([0.0, 6.0, 61.0]),
+    )
+    def tidy(self, keep: float, limit: int, most: int, wait: float) -> None:
+        self.time_passes(wait)
         count = self.do(self.store.prune(keep, limit))
         left = {one.id for one in self.do(self.store.get(self.ids)) if one}
         self.model.pruned(keep, limit, count, set(self.model.tasks) - left)

@@ -37,7 +37,6 @@ class Model(Kin):
 
     def __init__(self) -> None:
         super().__init__()
-        self.records: dict[str, tuple[bytes, int, float | None]] = {}  # value, version, end
         self.tokens: set[str] = set()
         self.told: list[tuple[str, EventKind, bytes | None]] = []  # events of notes
         self.gating = Gating()
@@ -95,30 +94,6 @@ class Model(Kin):
             known.joined = status == QUEUED and run_at <= self.now
             self.come(known, status)
         return self.tasks[new.id].status
-
-    def blocked(self, puts: Sequence[Put]) -> str | None:
-        """The key of the record in the way."""
-        before = self.records
-        key, self.records = self.put(puts), before
-        return key
-
-    def put(self, puts: Sequence[Put]) -> str | None:
-        written = dict(self.records)  # what has expired is still there until a trim, for a clock that is set back
-        for put in puts:
-            if put.key in written and put.key not in self.unexpired():
-                del written[put.key]
-            version = written[put.key][1] if put.key in written else 0
-            if put.version not in (None, version):
-                return put.key
-            written[put.key] = (put.value, version + 1, None if put.keep is None else self.now + put.keep)
-        self.records = written
-        return None
-
-    def unexpired(self) -> dict[str, tuple[bytes, int, float | None]]:
-        return {key: one for key, one in self.records.items() if one[2] is None or one[2] > self.now}
-
-    def trim(self) -> None:
-        self.records = self.unexpired()
 
     # -- claim, renew
 
