@@ -16,8 +16,11 @@ CLOSE = 1e-3  # seconds by which two reckonings of a rate may differ
 class Reason:
     """Something that holds a task back, and until when if time ends it."""
 
-    def __init__(self, code: str, scope: str, until: float | None = None, *, sure: bool = True) -> None:
+    def __init__(
+        self, code: str, scope: str, until: float | None = None, *, earliest: float | None = None, sure: bool = True
+    ) -> None:
         self.code, self.scope, self.until = code, scope, until
+        self.earliest = until if earliest is None else earliest  # a store may say any time from here on
         self.sure = sure  # False: by its own reckoning a store may see it otherwise
 
 
@@ -88,7 +91,8 @@ class Gating:
 
     def _rate(self, gate: Gate, spent: float, rate: float) -> list[Reason]:
         if gate.scope in self.blurred:
-            return [Reason("rate", gate.scope, max(spent, self.now + 1 / rate), sure=spent > self.now + CLOSE)]
+            sure = spent > self.now + CLOSE
+            return [Reason("rate", gate.scope, max(spent, self.now + 1 / rate), earliest=max(spent, self.now), sure=sure)]
         return [Reason("rate", gate.scope, spent, sure=spent > self.now + CLOSE)] if spent > self.now - CLOSE else []
 
 

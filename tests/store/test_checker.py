@@ -412,14 +412,14 @@ class PrunesWhatIsNeeded(MemoryStore):
         return super()._submit(replace(new, needed=0.0), now)
 
 
-class KeepsTheCounts(MemoryStore):
-    """Retries a task as it was, deferrals and all."""
+class KeepsTheGeneration(MemoryStore):
+    """Retries a task as if nobody had."""
 
     async def retry(self, ids: Sequence[str]) -> list[Change]:
-        before = {id: self._table.rows[id].task.deferrals for id in ids if id in self._table.rows}
         changes = await super().retry(ids)
-        for id, deferrals in before.items():
-            self._table.rows[id].task = replace(self._table.rows[id].task, deferrals=deferrals)
+        for id in ids:
+            if id in self._table.rows:
+                self._table.rows[id].task = replace(self._table.rows[id].task, generation=0)
         return changes
 
 
@@ -463,7 +463,7 @@ BROKEN: dict[type[MemoryStore], str] = {
     TakesAnyNote: "notes that took",
     LosesANoteWithAnAttempt: "the details|notes of",
     PrunesWhatIsNeeded: "^pruned",
-    KeepsTheCounts: "^task ",
+    KeepsTheGeneration: "^task ",
 }
 
 
