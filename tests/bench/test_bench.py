@@ -71,7 +71,8 @@ def test_a_quick_run_measures_schedules_limits_and_dependencies(tmp_path: Path) 
         "chain of 50, a link",
         "1 → 700 → 1",
     ]
-    assert min(values(written)) > 0
+    assert min(figure["value"] for figure in figures if figure["ratio"]) > 0
+    assert min(values(written)) >= 0  # the commit that ends a task may start the next
 
 
 @pytest.mark.parametrize("with_wrk", [True, False])
