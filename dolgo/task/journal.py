@@ -43,7 +43,7 @@ class Journal:
         if attempt is not None and first < attempt:
             first, seen = attempt, 0
         lines: list[LogLine] = []
-        for number in range(first, (attempt or task.attempt) + 1):
+        for number in range(max(first, attempt or 1), (attempt or task.attempt) + 1):
             for line in await self._lines(task.id, number):
                 if line.attempt > first or line.number > seen:
                     lines.append(line)

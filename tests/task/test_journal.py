@@ -60,6 +60,8 @@ async def test_one_attempt_alone_can_be_asked_for(manager: Manager, store: Store
     await write(store, second, 0, 1, 2)
     page = await manager.log(lease.id, attempt=1, after=None, limit=10)
     assert [(line.attempt, line.number) for line in page.lines] == [(1, 1)]
+    page = await manager.log(lease.id, attempt=2, after="1-0", limit=10)
+    assert [(line.attempt, line.number) for line in page.lines] == [(2, 1), (2, 2)]
     page = await manager.log(lease.id, attempt=2, after="2-1", limit=10)
     assert [(line.attempt, line.number) for line in page.lines] == [(2, 2)]
     assert (await manager.log(lease.id, attempt=3, after=None, limit=10)).lines == []
