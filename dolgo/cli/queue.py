@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from typing import Any
 
 import click
@@ -29,6 +29,8 @@ class Limit(click.ParamType[float | str]):
         try:
             number = float(value)
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):  # JSON has no other; what it cannot say would go out as null, which lifts the limit
             self.fail(f"{value!r} is no number, and not `{NONE}`.", param, ctx)
         return int(number) if number.is_integer() else number
 
@@ -46,7 +48,8 @@ async def list_queues(server: Server, *, as_json: bool) -> int:
     if as_json:
         output.line(raw)
     else:
-        _table(decode(raw, dict[str, list[dict[str, Any]]]).get("queues", []))
+        found = decode(raw, dict[str, list[dict[str, Any]]]).get("queues", [])
+        output.table(HEADS, (_cells(queue) for queue in found))
     return Exit.OK
 
 
@@ -88,12 +91,8 @@ def _show(raw: bytes, *, as_json: bool) -> int:
     if as_json:
         output.line(raw)
     else:
-        _table([decode(raw, dict[str, Any])])
+        output.members(zip(HEADS, _cells(decode(raw, dict[str, Any])), strict=True))
     return Exit.OK
-
-
-def _table(queues: Iterable[dict[str, Any]]) -> None:
-    output.table(HEADS, (_cells(queue) for queue in queues))
 
 
 def _cells(queue: dict[str, Any]) -> list[object]:
@@ -112,10 +111,10 @@ def _paused(pause: dict[str, Any] | None) -> str:
     """Until when and why, in a few words."""
     if pause is None:
         return ""
-    until = f"until {output.moment(pause['until'])}" if pause.get("until") else "paused"
-    return until + (f": {output.plain(pause['reason'])}" if pause.get("reason") else "")
+    until = f"until {output.moment(pause['until'])}" if pause.get("until") else ""
+    return ": ".join(filter(None, (until, pause.get("reason")))) or "until it is resumed"
 
 
 def _limits(queue: dict[str, Any]) -> str:
-    words = (("max_running", "{:g} at once"), ("max_running_per_key", "{:g} a key"), ("rate", "{:g}/s"))
-    return ", ".join(text.format(float(queue[name])) for name, text in words if queue.get(name) is not None)
+    words = (("max_running", "{:,} at once"), ("max_running_per_key", "{:,} a key"), ("rate", "{:,.10g}/s"))
+    return ", ".join(text.format(queue[name]) for name, text in words if queue.get(name) is not None)
