@@ -14,7 +14,8 @@ DolgoError
 │   ├── InvalidRequest           422 invalid-request
 │   ├── IdempotencyKeyReused     422 idempotency-key-reused
 │   ├── QueueFull                503 queue-full
-│   └── StoreUnavailable         503 store-unavailable
+│   ├── StoreUnavailable         503 store-unavailable
+│   └── NotReady                 503 not-ready
 └── StartError              the service cannot start: one line on stderr and an exit code
     ├── BadSetting               a setting that cannot be used (exit code 2)
     ├── BadTaskType              a task type that cannot be announced
@@ -145,6 +146,12 @@ class StoreUnavailable(Refused):
     """The store cannot be written or read right now."""
 
     status, slug, retry_after = 503, "store-unavailable", 1
+
+
+class NotReady(Refused):
+    """The service cannot take work right now."""
+
+    status, slug, retry_after = 503, "not-ready", 1
 
 
 class StartError(DolgoError):

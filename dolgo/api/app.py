@@ -26,7 +26,6 @@ from dolgo.api.schema import (
     NewLimits,
     NewPause,
     NewSchedule,
-    NewTask,
     Queues,
     Schedules,
     ShortTask,
@@ -38,7 +37,8 @@ from dolgo.api.schema import (
     Workers,
 )  # fmt: skip
 from dolgo.api.spec import spec
-from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, QueueFull, UnknownType
+from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType
+from dolgo.task.allowed import NewTask
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 from dolgo.task.schedules import Schedules as Plans
@@ -141,9 +141,9 @@ ROUTES = (
         headers=(ONCE,), takes=Empty, refuses=SUBMIT,
     ),
     Route("GET", "/workers", resources.list_workers, {200: Reply("Every worker.", Workers)}),
-    Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(probes.NotReady,)),
-    Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(probes.NotReady,)),
-    Route("GET", "/healthz", probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(probes.NotReady,)),
+    Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/healthz", probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
     Route("GET", "/openapi.json", pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
     Route("GET", "/docs", pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
 )  # fmt: skip

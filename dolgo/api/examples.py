@@ -54,11 +54,44 @@ QUEUE: dict[str, Any] = {
     "name": "mail",
     "counts": {"waiting": 0, "queued": 12, "in_progress": 0, "done": 340, "failed": 1, "cancelled": 0},
     "oldest_age": 31.5,
-    "paused": {"reason": "the mail server is being moved", "until": "2026-01-31T14:00:00.000000Z"},
+    "paused": {"reason": "the mail server is being moved", "until": "2040-01-31T14:00:00.000000Z"},
     "max_running": 3,
     "max_running_per_key": None,
     "rate": 10.0,
     "workers": 2,
+}
+
+OPEN_QUEUE = {**QUEUE, "paused": None}
+
+TYPE: dict[str, Any] = {
+    "name": "shout",
+    "description": "Say it louder.",
+    "payload_schema": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "shout",
+        "type": "object",
+        "properties": {"text": {"type": "string"}, "marks": {"type": "integer", "default": 1}},
+        "required": ["text"],
+        "additionalProperties": False,
+    },
+    "result_schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "options": {"queue": "default", "priority": 5, "retries": 3},
+    "workers": 1,
+}
+BROKEN = {"file": "tasks/whisper.py", "worker": WORKER, "error": "ModuleNotFoundError: No module named 'voice'"}
+
+WORKING: dict[str, Any] = {
+    "id": WORKER,
+    "host": "mail-1",
+    "pid": 4711,
+    "version": "0.1.0",
+    "state": "running",
+    "queues": None,
+    "types": ["long_task", "shout"],
+    "slots": 5,
+    "running": [ID],
+    "heartbeat_age": 3.25,
+    "started_at": "2026-01-31T11:58:00.000000Z",
 }
 
 NEW_SCHEDULE: dict[str, Any] = {"cron": "30 2 * * *", "timezone": "Europe/Berlin", **NEW_TASK, "options": {"retries": 3}}
@@ -99,7 +132,7 @@ SENT: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/queues/{queue}"): {"limits": {"max_running": 3, "rate": 10}},
     ("PUT", "/queues/{queue}/pause"): {
         "paused": {},
-        "for a while": {"reason": "the mail server is being moved", "until": "2026-01-31T14:00:00Z"},
+        "for a while": {"reason": "the mail server is being moved", "until": "2040-01-31T14:00:00Z"},
     },
     ("PUT", "/schedules/{name}"): {"every night": NEW_SCHEDULE, "every minute": {"every": 60, "type": "long_task"}},
 }
@@ -127,12 +160,24 @@ ANSWERED: dict[tuple[str, str, int], dict[str, Any]] = {
             "next": None,
         }
     },
+    ("GET", "/types", 200): {"one type, and a broken file": {"types": [TYPE], "broken": [BROKEN]}},
+    ("GET", "/types/{type}", 200): {"a type": TYPE},
+    ("GET", "/queues", 200): {"one queue": {"queues": [QUEUE]}},
     ("GET", "/queues/{queue}", 200): {"paused": QUEUE},
+    ("PATCH", "/queues/{queue}", 200): {"limited": OPEN_QUEUE},
+    ("PUT", "/queues/{queue}/pause", 200): {"paused": QUEUE},
+    ("DELETE", "/queues/{queue}/pause", 200): {"resumed": OPEN_QUEUE},
+    ("GET", "/schedules", 200): {"one schedule": {"schedules": [SCHEDULE]}},
     ("GET", "/schedules/{name}", 200): {"every night": SCHEDULE},
+    ("PUT", "/schedules/{name}", 201): {"new": {**SCHEDULE, "last_run": None}},
+    ("PUT", "/schedules/{name}", 200): {"replaced": SCHEDULE},
+    ("PUT", "/schedules/{name}/pause", 200): {"paused": {**SCHEDULE, "paused": True, "next": []}},
+    ("DELETE", "/schedules/{name}/pause", 200): {"resumed": SCHEDULE},
     ("POST", "/schedules/{name}/run", 202): {"accepted": QUEUED},
     ("POST", "/tasks/{id}/cancel", 200): {"cancelled": {"id": ID, "status": "cancelled"}},
     ("POST", "/tasks/{id}/cancel", 202): {"asked": {"id": ID, "status": "in_progress"}},
     ("POST", "/tasks/{id}/retry", 202): {"accepted": QUEUED},
+    ("GET", "/workers", 200): {"one worker": {"workers": [WORKING]}},
 }
 
 # By slug: the sentence of an error, and the members it names.

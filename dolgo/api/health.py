@@ -10,15 +10,9 @@ from dolgo.api import problem
 from dolgo.api.call import Answer, Call
 from dolgo.api.parts import OK, Api
 from dolgo.api.schema import Healthy
-from dolgo.errors import Refused
+from dolgo.errors import NotReady
 
 UNCACHED = ((b"cache-control", b"no-store"),)
-
-
-class NotReady(Refused):
-    """The service cannot take work right now."""
-
-    status, slug, retry_after = 503, "not-ready", 1
 
 
 async def livez(api: Api, call: Call) -> Answer:

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta, Struct
 
-from dolgo.api.names import LONGEST_TAG, NAME_RULE, TAG_RULE, is_name, is_printable
 from dolgo.errors import InvalidRequest, Problem
+from dolgo.task.allowed import LONGEST_TAG, NAME_RULE, TAG_RULE, is_name, is_printable
 from dolgo.task.types import Status
 
 LONGEST_WAIT = 60.0  # seconds

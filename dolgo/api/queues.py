@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from msgspec import UNSET, structs
 
 from dolgo.api.call import Answer, Call
-from dolgo.api.intake import LATEST, NOTHING, read, seconds
-from dolgo.api.names import NAME_RULE, is_name, is_printable
+from dolgo.api.intake import NOTHING, read
 from dolgo.api.parts import Api
 from dolgo.api.resources import running, workers
 from dolgo.api.schema import NewLimits, NewPause, Paused, Queues, ShownQueue
 from dolgo.api.views import answer, moment
 from dolgo.errors import InvalidRequest, NotFound, Problem
+from dolgo.task.allowed import LATEST, NAME_RULE, is_name, is_printable, seconds
 from dolgo.task.types import Gate, Status
 
 MOST = 1 << 14  # bytes of a body
@@ -45,8 +45,8 @@ async def pause_queue(api: Api, call: Call) -> Answer:
     _check_name(call)
     asked = read(await call.body(MOST) or NOTHING, NewPause)
     until = seconds(asked.until)
-    if until is not None and not 0.0 <= until <= LATEST:
-        raise InvalidRequest.of([Problem("/until", "it must lie between the years 1970 and 9999")])
+    if until is not None and not await api.manager.now() < until <= LATEST:
+        raise InvalidRequest.of([Problem("/until", "it must be a time to come, in the year 9999 at the latest")])
     if asked.reason and not is_printable(asked.reason):
         raise InvalidRequest.of([Problem("/reason", "it must have no control characters")])
     await api.manager.pause(call.name, reason=asked.reason or None, until=until)

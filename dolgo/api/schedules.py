@@ -6,14 +6,14 @@ from msgspec import UNSET, Raw, structs
 
 from dolgo.api import asked
 from dolgo.api.call import Answer, Call
-from dolgo.api.intake import NOTHING, flaws, read
-from dolgo.api.names import NAME_RULE, is_name
+from dolgo.api.intake import NOTHING, read
 from dolgo.api.parts import Api
 from dolgo.api.schema import Empty, LastRun, NewSchedule, Schedules, ShownSchedule, TaskOptions
 from dolgo.api.submit import ENVELOPE, told
 from dolgo.api.tasks import SMALL_BODY
 from dolgo.api.views import accepted, answer, moment
 from dolgo.errors import InvalidRequest, Problem
+from dolgo.task.allowed import NAME_RULE, flaws, is_name
 from dolgo.task.manager import Submission
 from dolgo.task.schedules import Planned, Schedule
 

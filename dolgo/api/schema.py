@@ -2,74 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from dolgo.api.names import LONGEST_KEY, LONGEST_NAME, LONGEST_TAG, MOST_TAGS, NAME_PATTERN
+from dolgo.task.allowed import LONGEST_KEY, Keep, Key, Moment, Name, NewTask, Priority, Retries, Tags, Timeout
 from dolgo.task.types import Error, OnParentFailure, Outcome, Status
 
 SCHEMAS = "#/components/schemas/"  # where the OpenAPI document keeps them
 MOST_IN_BATCH = 10_000
-LONGEST_DELAY = 100 * 365 * 86_400.0  # seconds; what is due later than this is a mistake
-LONGEST_TIMEOUT = 365 * 86_400.0  # seconds
-MOST_RETRIES = 1_000
-MOST_PARENTS = 10_000
-LONGEST_REF = 100
 MOST_RUNNING = 1_000_000
 MOST_STARTS = 1_000_000.0  # a second
 LONGEST_REASON = 1_000
 LONGEST_EVERY = 366 * 86_400.0  # seconds
-REF = "ref:"  # what a parent begins with that is named by its `ref`
 
-Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, extra_json_schema={"pattern": NAME_PATTERN})]
-Priority = Annotated[int, Meta(ge=0, le=9)]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-Tag = Annotated[str, Meta(min_length=1, max_length=LONGEST_TAG)]
-Tags = Annotated[tuple[Tag, ...], Meta(max_length=MOST_TAGS)]
-Moment = Annotated[datetime, Meta(tz=True)]
-Timeout = Annotated[float, Meta(gt=0, le=LONGEST_TIMEOUT)]
-Retries = Annotated[int, Meta(ge=0, le=MOST_RETRIES)]
-Keep = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
-Key = Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)]
 Reason = Annotated[str, Meta(max_length=LONGEST_REASON)]
-Ref = Annotated[str, Meta(min_length=1, max_length=LONGEST_REF)]
-Parent = Annotated[str, Meta(min_length=1, max_length=len(REF) + LONGEST_REF)]
-
-
-class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
-    """A task to be done. An option that is null counts as not given."""
-
-    type: Annotated[Name, Meta(description="What kind of work: one of `GET /types`.")]
-    payload: Annotated[Raw | UnsetType, Meta(description="What its handler is given; `{}` if not given.")] = UNSET
-    queue: Annotated[Name | None, Meta(description="The line it stands in. If not given, the type's.")] = None
-    priority: Annotated[Priority | None, Meta(description="Higher first. If not given, the type's, usually 5.")] = None
-    run_at: Annotated[Moment | None, Meta(description="Not to be started before.")] = None
-    delay: Annotated[
-        Annotated[float, Meta(ge=0, le=LONGEST_DELAY)] | None, Meta(description="Seconds from now, instead of `run_at`.")
-    ] = None
-    timeout: Annotated[Timeout | None, Meta(description="Seconds that each attempt may take. If not given, the type's.")] = None
-    retries: Annotated[Retries | None, Meta(description="Attempts after the first that failed. If not given, the type's.")] = None
-    keep: Annotated[Keep | None, Meta(description="Seconds it is kept once it has ended. If not given, the type's.")] = None
-    expires_at: Annotated[Moment | None, Meta(description="Cancelled if it has not started by then.")] = None
-    depends_on: Annotated[
-        Annotated[tuple[Parent, ...], Meta(max_length=MOST_PARENTS)] | None,
-        Meta(description="Ids of the tasks it waits for; in a batch also `ref:` and another's `ref`."),
-    ] = None
-    on_parent_failure: Annotated[
-        OnParentFailure | None, Meta(description="What becomes of it if one of these does not end `done`; `cancel` if not given.")
-    ] = None
-    unique_key: Annotated[
-        Key | None, Meta(description="While a task of this type and key has not ended, a submit answers with that one.")
-    ] = None
-    limit_key: Annotated[Key | None, Meta(description="Tasks of one key share the `max_running_per_key` of a queue or type.")] = (
-        None
-    )
-    tags: Annotated[Tags | None, Meta(description="Words to find it by in `GET /tasks`.")] = None
-    ref: Annotated[Ref | None, Meta(description="In a batch: what `depends_on` of others may call it.")] = None
-
-
 UnreadTask = Annotated[Raw, Meta(extra_json_schema={"$ref": f"{SCHEMAS}{NewTask.__name__}"})]
 
 
@@ -302,7 +250,10 @@ class NewSchedule(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="The clock that `cron` goes by, such as `Europe/Berlin`; UTC if not given."),
     ] = None
     payload: Annotated[Raw | UnsetType, Meta(description="What its handler is given; `{}` if not given.")] = UNSET
-    options: Annotated[TaskOptions | None, Meta(description="If not given, the type's.")] = None
+    options: Annotated[
+        TaskOptions | None,
+        Meta(description=f"`{', '.join(TaskOptions.__struct_fields__)}`, as in `POST /tasks`. If not given, the type's."),
+    ] = None
     missed: Annotated[
         Literal["skip", "once"] | None,
         Meta(description="What becomes of runs that nobody was there for; `skip` if not given."),

@@ -38,6 +38,9 @@ INFO = (
     "are refused, not ignored. `HEAD` works where `GET` does."
 )
 
+# What a path names, by the word for it in the path.
+NAMED = {"id": "A task's id.", "type": "A task type's name.", "queue": "A queue's name.", "name": "A schedule's name."}
+
 Json = dict[str, Any]
 
 
@@ -97,8 +100,7 @@ def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
 
 def _parameters(route: Route) -> Iterator[Json]:
     for name in re.findall(r"{(\w+)}", route.path):
-        schema = {"type": "string"}
-        yield {"name": name, "in": "path", "required": True, "schema": schema}
+        yield {"name": name, "in": "path", "required": True, "description": NAMED[name], "schema": {"type": "string"}}
     for place, parts in (("query", route.query), ("header", route.headers)):
         for part in parts:
             yield {"name": part.name, "in": place, "description": part.help, "schema": part.schema}

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
-from dolgo.errors import Conflict, InvalidRequest, NotFound
+from dolgo.errors import Conflict, InvalidRequest, NotFound, summary
 from dolgo.runner.link import Ask, Verb
 from dolgo.store.base import Store
+from dolgo.task.allowed import NewTask, flaws_of
 from dolgo.task.ids import Ids
 from dolgo.task.intake import Submission
-from dolgo.task.types import Dependency, Lease, Note, OnParentFailure, Put, Status
+from dolgo.task.types import Lease, Note, Put, Status
 
 MOST_STEP = 1 << 20  # bytes of a step's result
 LONGEST_NAME = 200  # characters of the name of a step, or of a call
 STEP = "step/"  # what notes are called
 SUBMITTED = "submitted/"
-MANY = 50  # parents of a task; so many and fewer are quickly read
-REMEMBERED = 20  # tasks whose many parents are kept at hand
-RESERVED = "dolgo."  # types of dolgo's own begin so; nobody submits them
-
-Seconds = Annotated[float, Meta(ge=0)]
-Key = Annotated[str, Meta(min_length=1, max_length=255)]
-Name = Annotated[str, Meta(pattern=r"^\w[\w.-]{0,99}$")]
-
-
-class FromHandler(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a handler submits. An option that is null counts as not given."""
-
-    type: str
-    payload: Raw = Raw(b"{}")
-    queue: Name | None = None
-    priority: Annotated[int, Meta(ge=0, le=9)] | None = None
-    run_at: datetime | float | None = None
-    delay: Seconds | None = None
-    tags: tuple[Annotated[str, Meta(min_length=1, max_length=128)], ...] | None = None
-    timeout: Annotated[float, Meta(gt=0)] | None = None
-    retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
-    keep: Seconds | None = None
-    expires_at: datetime | float | None = None
-    depends_on: Annotated[tuple[str, ...], Meta(max_length=10_000)] | None = None
-    on_parent_failure: OnParentFailure | None = None
-    unique_key: Key | None = None
-    limit_key: Key | None = None
 
 
 class SubmitAs(Protocol):
@@ -68,7 +41,7 @@ class ShownParent(Struct, frozen=True):
     error: str | None
 
 
-_decode = msgspec.json.Decoder(FromHandler).decode
+_decode = msgspec.json.Decoder(NewTask).decode
 _anything = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -148,11 +121,9 @@ def _submission(body: bytes) -> Submission:
         asked = _decode(body)
     except (msgspec.MsgspecError, ValueError) as error:
         raise InvalidRequest(f"The task cannot be submitted: {error}.") from None
-    if asked.type.startswith(RESERVED):
-        raise InvalidRequest(f"The task cannot be submitted: types that begin with `{RESERVED}` are dolgo's own.")
-    given: Mapping[str, Any] = {name: value for name in asked.__struct_fields__ if (value := getattr(asked, name)) is not None}
-    times = {name: value.timestamp() for name, value in given.items() if isinstance(value, datetime)}
-    return Submission(**{**given, **times, "payload": bytes(asked.payload)})
+    if found := flaws_of(asked):
+        raise InvalidRequest(f"The task cannot be submitted: {summary(found)}", found)
+    return asked.submission()
 
 
 def _is_json(body: bytes) -> bool:

@@ -109,6 +109,7 @@ async def test_a_queue_need_not_have_tasks_to_be_held_back(web: Web) -> None:
         ("PUT", "/queues/q/pause", {"until": "tomorrow", "reason": 5, "why": ""}, ["/until", "/reason", "/why"]),
         ("PUT", "/queues/q/pause", {"until": "2030-01-31T12:00:00"}, ["/until"]),
         ("PUT", "/queues/q/pause", {"until": "0001-01-01T00:00:00+23:59"}, ["/until"]),
+        ("PUT", "/queues/q/pause", {"until": "2023-11-14T22:13:20Z"}, ["/until"]),
         ("PUT", "/queues/q/pause", {"reason": "a\0"}, ["/reason"]),
         ("PUT", "/queues/q/pause", {"reason": "a" * 1001}, ["/reason"]),
         ("PUT", "/queues/a%2Fb/pause", {}, ["/path/queue"]),

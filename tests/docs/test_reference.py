@@ -13,7 +13,7 @@ import pytest
 import dolgo
 from dolgo.api.app import ROUTES
 from dolgo.api.route import Route
-from dolgo.api.schema import FullTask, NewLimits, NewPause, NewSchedule, NewTask, TaskOptions
+from dolgo.api.schema import FullTask, NewLimits, NewPause, NewSchedule, TaskOptions
 from dolgo.api.spec import ANYWHERE, BODIES, refusals
 from dolgo.cli import COMMANDS, commands
 from dolgo.cli.exits import Exit
@@ -22,6 +22,7 @@ from dolgo.runner.options import OPTIONS
 from dolgo.settings import TABLE
 from dolgo.shape.describe import CONSTRAINTS
 from dolgo.store.base import Store
+from dolgo.task.allowed import NewTask
 from dolgo.tasks.http_request import HttpRequest
 from tests.docs.pages import DOCS, code, read, sections, table
 

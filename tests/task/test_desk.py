@@ -94,6 +94,17 @@ async def test_a_handler_may_submit_what_depends_on_its_own_tasks(manager: Manag
     ({"type": "nonsense"}, Refused),
     ({"type": "echo", "payload": {"value": 1}, "depends_on": ["x"]}, InvalidRequest),
     ({"type": "echo", "payload": {"value": 1}, "timeout": 0}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "timeout": 4e7}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "delay": 1e12}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "keep": 1e12}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "run_at": 1e300}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "run_at": "2030-01-01T00:00:00"}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "run_at": "2030-01-01T00:00:00Z", "delay": 1}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "queue": "a b"}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "tags": ["a\nb"]}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "tags": ["a"] * 33}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "unique_key": "\0"}, InvalidRequest),
+    ({"type": "echo", "payload": {"value": 1}, "ref": "a"}, InvalidRequest),
 ])  # fmt: skip
 async def test_what_cannot_be_submitted_is_refused_and_stores_nothing(
     manager: Manager, store: Store, body: dict[str, Any], error: type[Refused]
