@@ -136,6 +136,14 @@ ROUTES = (
     ),
     Route("DELETE", "/schedules/{name}", schedules.delete_schedule, {204: Reply("It is gone.")}, refuses=(QueueFull,)),
     Route(
+        "PUT", "/schedules/{name}/pause", schedules.pause_schedule, {200: Reply("The schedule as it is now.", ShownSchedule)},
+        takes=Empty, refuses=(QueueFull,),
+    ),
+    Route(
+        "DELETE", "/schedules/{name}/pause", schedules.resume_schedule, {200: Reply("The schedule as it is now.", ShownSchedule)},
+        refuses=(QueueFull,),
+    ),
+    Route(
         "POST", "/schedules/{name}/run", schedules.run_schedule,
         {202: Reply("Stored.", Accepted, (LOCATION, REPLAYED, EXISTING))},
         headers=(ONCE,), takes=Empty, refuses=SUBMIT,

@@ -45,6 +45,17 @@ async def delete_schedule(api: Api, call: Call) -> Answer:
     return Answer(204)
 
 
+async def pause_schedule(api: Api, call: Call) -> Answer:
+    """Let a schedule rest: no time makes a task until somebody resumes it. It can still be run by hand."""
+    read(await call.body(SMALL_BODY) or NOTHING, Empty)
+    return answer(_shown(await api.schedules.pause(call.name)))
+
+
+async def resume_schedule(api: Api, call: Call) -> Answer:
+    """Let a schedule go on, with its next time to come. If it did not rest, nothing changes."""
+    return answer(_shown(await api.schedules.resume(call.name)))
+
+
 async def run_schedule(api: Api, call: Call) -> Answer:
     """Submit the task of a schedule now, whether it is due, paused or neither."""
     body = await call.body(SMALL_BODY)

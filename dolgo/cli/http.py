@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -27,6 +28,7 @@ ANSWER = 15.0  # seconds for an answer, besides what the server was asked to wai
 PATIENCE = 2.0  # seconds to try again in: long enough for a busy store, short enough for a person
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between tries; the last one stays
 NOT_MODIFIED = 304
+JSON = {"Content-Type": "application/json"}
 CODES = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -85,13 +87,19 @@ class Server:
         *,
         body: bytes = b"",
         params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
         repeatable: bool,
     ) -> bytes:
         """The body of what a change is answered. `repeatable`: sent twice it does no more than once. Raises `CallFailed`."""
-        sent = {"Content-Type": "application/json"} | dict(headers or {})
-        asked: dict[str, Any] = {"content": body, "params": dict(params or {}), "headers": sent}
+        asked: dict[str, Any] = {"content": body, "params": dict(params or {}), "headers": JSON}
         return (await self._request(method, path, repeatable=repeatable, **asked)).content
+
+    async def submit(self, path: str, /, *, body: bytes = b"", key: str | None = None) -> tuple[bytes, bool]:
+        """The body of what a submit is answered, and whether another task of its `unique_key` stands for it. Raises `CallFailed`.
+
+        Without a key it has one of its own: it can be repeated when the answer is lost, and there is still one task."""
+        headers = JSON | {"Idempotency-Key": key or str(uuid.uuid4())}
+        response = await self._request("POST", path, content=body, headers=headers)
+        return response.content, "Dolgo-Existing" in response.headers
 
     async def _request(
         self, method: str, path: str, *, wait: float = 0.0, repeatable: bool = True, **request: Any

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import click
@@ -13,23 +12,10 @@ from dolgo.cli.exits import Exit
 from dolgo.cli.http import Server, client_command, decode, path_of
 from dolgo.cli.options import Duration, given
 from dolgo.cli.payload import read_payload, task_options
-from dolgo.cli.task import Short
+from dolgo.cli.task import EXISTING, Short
+from dolgo.setting_kinds import Seconds
 
 HEADS = ("schedule", "when", "type", "next", "last", "state")
-
-
-class Sent(msgspec.Struct, omit_defaults=True):
-    """What can be sent of a schedule: what the server shows beyond it, it does not take."""
-
-    type: str
-    payload: msgspec.Raw
-    cron: str | None = None
-    every: float | None = None
-    timezone: str | None = None
-    options: dict[str, Any] | None = None
-    missed: str | None = None
-    overlap: str | None = None
-    paused: bool = False
 
 
 @click.group("schedule")
@@ -89,7 +75,8 @@ async def set_schedule(
         raise click.UsageError("Give either --cron or --every.")
     body = {"type": type, "payload": read_payload(payload, pairs), **given(when)}
     body |= {"options": given(members)} if given(members) else {}
-    return _show(await _put(server, name, msgspec.json.encode(body)), as_json=as_json)
+    raw = await server.send("PUT", path_of("schedules", name), body=msgspec.json.encode(body), repeatable=True)
+    return _show(raw, as_json=as_json)
 
 
 @schedule_command.command("delete")
@@ -111,8 +98,9 @@ async def delete_schedule(server: Server, *, name: str, as_json: bool) -> int:
 @client_command
 async def run_schedule(server: Server, *, name: str, as_json: bool) -> int:
     """Submit the task of a schedule now, and print its id."""
-    headers = {"Idempotency-Key": str(uuid.uuid4())}
-    raw = await server.send("POST", path_of("schedules", name, "run"), headers=headers, repeatable=True)
+    raw, existing = await server.submit(path_of("schedules", name, "run"))
+    if existing:
+        output.talk(EXISTING)
     if as_json:
         output.line(raw)
     else:
@@ -124,8 +112,8 @@ async def run_schedule(server: Server, *, name: str, as_json: bool) -> int:
 @click.argument("name")
 @client_command
 async def pause_schedule(server: Server, *, name: str, as_json: bool) -> int:
-    """Let a schedule rest."""
-    return await _rest(server, name, paused=True, as_json=as_json)
+    """Let a schedule rest. It can still be run."""
+    return _show(await server.send("PUT", path_of("schedules", name, "pause"), repeatable=True), as_json=as_json)
 
 
 @schedule_command.command("resume")
@@ -133,17 +121,7 @@ async def pause_schedule(server: Server, *, name: str, as_json: bool) -> int:
 @client_command
 async def resume_schedule(server: Server, *, name: str, as_json: bool) -> int:
     """Let a schedule go on."""
-    return await _rest(server, name, paused=False, as_json=as_json)
-
-
-async def _rest(server: Server, name: str, *, paused: bool, as_json: bool) -> int:
-    found = decode(await server.get(path_of("schedules", name)), Sent)
-    found.paused = paused
-    return _show(await _put(server, name, msgspec.json.encode(found)), as_json=as_json)
-
-
-async def _put(server: Server, name: str, body: bytes) -> bytes:
-    return await server.send("PUT", path_of("schedules", name), body=body, repeatable=True)
+    return _show(await server.send("DELETE", path_of("schedules", name, "pause"), repeatable=True), as_json=as_json)
 
 
 def _show(raw: bytes, *, as_json: bool) -> int:
@@ -158,7 +136,7 @@ def _show(raw: bytes, *, as_json: bool) -> int:
 
 def _cells(schedule: dict[str, Any]) -> list[object]:
     every, zone = schedule.get("every"), schedule.get("timezone")
-    when = f"{schedule.get('cron')} {zone}" if every is None else f"every {output.age(every)}"
+    when = f"{schedule.get('cron')} {zone}" if every is None else f"every {Seconds(0).show(float(every))}"
     upcoming, last = schedule.get("next") or [None], schedule.get("last_run") or {}
     state = "paused" if schedule.get("paused") else schedule.get("last_error")
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ from dolgo.cli.exits import Exit
 from dolgo.cli.http import Server, client_command, decode
 from dolgo.cli.options import Duration, given
 from dolgo.cli.payload import read_payload, task_options
-from dolgo.cli.task import Short
+from dolgo.cli.task import EXISTING, Short
 from dolgo.cli.wait import wait_for
 from dolgo.task.types import OnParentFailure
 
@@ -52,10 +51,10 @@ async def submit_command(
     if wait_timeout is not None and not wait:
         raise click.UsageError("--wait-timeout goes with --wait.")
     body = {"type": type, "payload": read_payload(payload, pairs)} | given(options)
-    # With a key of its own a submit can be repeated when the answer is lost, and there is still one task.
-    sent = {"Idempotency-Key": key or str(uuid.uuid4())}
-    raw = await server.send("POST", "tasks", body=msgspec.json.encode(body), headers=sent, repeatable=True)
+    raw, existing = await server.submit("tasks", body=msgspec.json.encode(body), key=key)
     task = decode(raw, Short)
+    if existing:
+        output.talk(EXISTING)
     if wait:
         output.talk(output.plain(task.id))
         return await wait_for(server, [task.id], timeout=wait_timeout, as_json=as_json)

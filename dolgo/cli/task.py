@@ -15,6 +15,7 @@ from dolgo.cli.options import filters, given
 from dolgo.task.types import FINAL, Status
 
 PAGE = 1000  # tasks the server gives at most in one answer
+EXISTING = "Nothing new: a task with this unique key has not ended, and this is it."
 
 
 class Short(msgspec.Struct):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -84,15 +85,9 @@ class Schedules:
     # -- for people
 
     async def put(self, name: str, schedule: Schedule) -> tuple[Planned, bool]:
-        """The schedule under this name, and whether it is new. Raises what is wrong with it or with its task."""
-        await self._manager.check(schedule.submission)
-        for _ in range(TRIES):
-            record, now = await self._record(name), await self._store.now()
-            before = None if record is None else _decode(record.value)
-            kept = _merged(before, schedule, now)
-            if await self._write(name, kept, record):
-                return await self._planned(name, kept), record is None
-        raise StoreUnavailable(f"The schedule {name!r} is being changed all the time; try again.")
+        """The schedule under this name, and whether it is new. Raises all that is wrong with its times and with its task."""
+        await self._check(schedule)
+        return await self._change(name, lambda before, now: _merged(before, schedule, now))
 
     async def get(self, name: str) -> Planned:
         """One schedule. Raises NotFound."""
@@ -107,6 +102,14 @@ class Schedules:
         """It fires no more; its tasks stay. Raises NotFound."""
         await self._store.forget([(await self._known(name)).key])
 
+    async def pause(self, name: str) -> Planned:
+        """It rests until it is resumed; one that rests already is no error. Raises NotFound."""
+        return await self._rest(name, paused=True)
+
+    async def resume(self, name: str) -> Planned:
+        """It goes on with its next time to come; one that does not rest is no error. Raises NotFound."""
+        return await self._rest(name, paused=False)
+
     async def run(self, name: str, *, once: Once | None = None) -> Accepted:
         """Submit its task now, whatever the time and though it is paused. Raises NotFound, and what is wrong with the task."""
         record = await self._known(name)
@@ -114,6 +117,35 @@ class Schedules:
         if not accepted.replayed:
             await self._note_run(name, Run(await self._store.now(), accepted.tasks[0][0]))
         return accepted
+
+    async def _check(self, schedule: Schedule) -> None:
+        problems = _wrong_times(schedule)
+        try:
+            await self._manager.check(schedule.submission)
+        except Refused as error:
+            if not problems or not error.problems:
+                raise
+            problems += error.problems
+        if problems:
+            raise InvalidRequest.of(problems, "schedule")
+
+    async def _rest(self, name: str, *, paused: bool) -> Planned:
+        def rest(before: _Kept | None, now: float) -> _Kept:
+            if before is None:
+                raise _unknown(name)
+            return replace(_merged(before, replace(before.schedule, paused=paused), now), error=before.error)
+
+        planned, _ = await self._change(name, rest)
+        return planned
+
+    async def _change(self, name: str, change: Callable[[_Kept | None, float], _Kept]) -> tuple[Planned, bool]:
+        """Write what `change` makes of what is there, and of nothing else: it is asked again if somebody was faster."""
+        for _ in range(TRIES):
+            record, now = await self._record(name), await self._store.now()
+            kept = change(None if record is None else _decode(record.value), now)
+            if await self._write(name, kept, record):
+                return await self._planned(name, kept), record is None
+        raise StoreUnavailable(f"The schedule {name!r} is being changed all the time; try again.")
 
     # -- by the clock
 
@@ -185,7 +217,7 @@ class Schedules:
     async def _known(self, name: str) -> Record:
         record = await self._record(name)
         if record is None:
-            raise NotFound(f"There is no schedule {name!r}. GET /schedules lists those there are.")
+            raise _unknown(name)
         return record
 
     async def _write(self, name: str, kept: _Kept, before: Record | None) -> bool:
@@ -213,12 +245,18 @@ def _put(name: str, kept: _Kept, before: Record | None) -> Put:
 
 
 def _merged(before: _Kept | None, schedule: Schedule, now: float) -> _Kept:
-    """What it last did is kept; its times are counted anew, unless they are the same as before."""
-    since = now
-    if before is not None and before.schedule.every == schedule.every is not None:
-        since = before.since
-    last = None if before is None else before.last
+    """What it last did is kept. Its times are counted anew, unless they are as before: then a tick that is due stays due."""
+    since, last = (now, None) if before is None else (before.since, before.last)
+    if before is not None and _when(before.schedule) == _when(schedule):
+        if not before.schedule.paused:
+            return _Kept(schedule, since, before.next_at, last)
+    else:
+        since = now
     return _Kept(schedule, since, _first_after(schedule, since, now), last)
+
+
+def _when(schedule: Schedule) -> tuple[str | None, float | None, str]:
+    return schedule.cron, schedule.every, schedule.timezone
 
 
 def _first_after(schedule: Schedule, since: float, time: float) -> float | None:
@@ -226,19 +264,25 @@ def _first_after(schedule: Schedule, since: float, time: float) -> float | None:
 
 
 def _timetable(schedule: Schedule, since: float) -> Timetable:
-    """Raises InvalidRequest with a pointer to what is wrong."""
+    """Raises ValueError."""
+    if schedule.cron is not None:
+        return Cron(schedule.cron, schedule.timezone)
+    return Every(schedule.every or 0.0, since=since)
+
+
+def _wrong_times(schedule: Schedule) -> list[Problem]:
+    """What keeps a schedule from having times, with a pointer."""
     if (schedule.cron is None) == (schedule.every is None):
-        raise _wrong("", "give either `cron` or `every`")
+        return [Problem("", "give either `cron` or `every`")]
     member = "/timezone"
     try:
         zone(schedule.timezone)
         member = "/every" if schedule.cron is None else "/cron"
-        if schedule.cron is not None:
-            return Cron(schedule.cron, schedule.timezone)
-        return Every(schedule.every or 0.0, since=since)
+        _timetable(schedule, 0.0)
     except ValueError as error:
-        raise _wrong(member, str(error)) from None
+        return [Problem(member, str(error))]
+    return []
 
 
-def _wrong(pointer: str, detail: str) -> InvalidRequest:
-    return InvalidRequest.of([Problem(pointer, detail)], "schedule")
+def _unknown(name: str) -> NotFound:
+    return NotFound(f"There is no schedule {name!r}. GET /schedules lists those there are.")

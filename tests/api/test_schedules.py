@@ -94,11 +94,20 @@ async def test_a_schedule_that_is_due_submits_its_task(web: Web) -> None:
     }
 
 
+async def test_a_schedule_is_paused_and_resumed_and_stays_as_it_is_otherwise(web: Web) -> None:
+    shown = (await web.http.put("/schedules/nightly", json=NIGHTLY)).json()
+    for method, now in (("PUT", {"paused": True, "next": []}), ("DELETE", {})):
+        for _ in range(2):
+            answer = await web.http.request(method, "/schedules/nightly/pause")
+            assert (answer.status_code, answer.json()) == (200, {**shown, **now})
+    refused(await web.http.put("/schedules/nightly/pause", json={"until": "2030-01-01T00:00:00Z"}), 422, "invalid-request")
+
+
 async def test_a_schedule_is_deleted(web: Web) -> None:
     await web.http.put("/schedules/nightly", json=NIGHTLY)
     answer = await web.http.delete("/schedules/nightly")
     assert (answer.status_code, answer.content) == (204, b"")
-    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/run")):
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/run"), ("PUT", "/pause"), ("DELETE", "/pause")):
         refused(await web.http.request(method, f"/schedules/nightly{path}"), 404, "not-found")
 
 
@@ -123,6 +132,9 @@ async def test_a_schedule_is_deleted(web: Web) -> None:
         ({"type": "pause", "every": 5, "options": {"queue": "a b", "tags": ["\0"], "unique_key": "\n"}},
          ["/options/queue", "/options/tags/0", "/options/unique_key"]),
         ({"type": "dolgo.callback", "every": 5}, ["/type"]),
+        ({"type": "thumbnail", "every": 0.5, "cron": "* * * * *"}, ["/every"]),
+        ({"type": "thumbnail", "payload": {}, "cron": "99 * * * *"}, ["/cron", "/payload/url"]),
+        ({"type": "puase", "cron": "* * * * *", "timezone": "Mars/Base"}, ["/timezone", "/type"]),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_used_is_pointed_at_and_nothing_is_kept(web: Web, body: dict[str, Any], wrong: list[str]) -> None:

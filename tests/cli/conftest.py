@@ -32,22 +32,28 @@ class Request(NamedTuple):
     body: Any
 
 
+Answer = tuple[int, bytes, dict[str, str]]
+
+
 class Stub:
     """Answers each path with what it was told to, in order; the last answer stays. Without an answer: 404."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self._came = threading.Event()
-        self._answers: dict[str, list[tuple[int, bytes]]] = {}
+        self._answers: dict[str, list[Answer]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def answer(self, request: str, body: Any, status: int = 200) -> None:
-        """`request` is like `GET /tasks/a`; a body of bytes is sent as it is, status 0 cuts the connection."""
+    def answer(self, request: str, body: Any, status: int = 200, **headers: str) -> None:
+        """`request` is like `GET /tasks/a`; a body of bytes is sent as it is, status 0 cuts the connection.
+
+        In the names of headers `_` stands for a dash."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._answers.setdefault(request, []).append((status, raw))
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._answers.setdefault(request, []).append((status, raw, sent))
 
     def refuse(self, request: str, status: int, error: str, **pointers: str) -> None:
         """Answer with problem details; `pointers` are wrong members and what is wrong with them."""
@@ -69,12 +75,12 @@ class Stub:
         self._thread.join()
         self._server.server_close()
 
-    def _take(self, request: Request) -> tuple[int, bytes]:
+    def _take(self, request: Request) -> Answer:
         self.requests.append(request)
         self._came.set()
         waiting = self._answers.get(f"{request.method} {request.path}")
         if not waiting:
-            return 404, b'{"error": "There is nothing under this address."}'
+            return 404, b'{"error": "There is nothing under this address."}', {}
         return waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
     def _handler(stub) -> type[BaseHTTPRequestHandler]:  # `self` is the handler's below
@@ -86,12 +92,14 @@ class Stub:
                 parts = urlsplit(self.path)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 made = Request(self.command, parts.path, dict(parse_qsl(parts.query)), headers, json.loads(raw) if raw else None)
-                status, body = stub._take(made)
+                status, body, sent = stub._take(made)
                 if status == 0:
                     self.close_connection = True
                     return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
+                for name, value in sent.items():
+                    self.send_header(name, value)
                 if status != 304:
                     self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
                 self.end_headers()

@@ -17,12 +17,13 @@ EVERY = {**SHOWN, "name": "often", "cron": None, "every": 60.0, "paused": True, 
 
 
 def test_schedules_are_listed(run: Run, stub: Stub) -> None:
-    stub.answer("GET /schedules", {"schedules": [SHOWN, EVERY]})
-    first, second = (line.split("\t") for line in run("schedule", "list").out.splitlines())
+    stub.answer("GET /schedules", {"schedules": [SHOWN, EVERY, {**EVERY, "every": 90}]})
+    first, second, third = (line.split("\t") for line in run("schedule", "list").out.splitlines())
     assert first[:3] == ["nightly", "30 2 * * * Europe/Berlin", "t"]
     assert first[3].startswith("2026-0")
     assert (first[4][:7], first[5]) == ("2026-01", "")
     assert second == ["often", "every 1m", "t", "", "", "paused"]
+    assert third[1] == "every 90s"
     assert run("schedule", "list", "--json").out.startswith('{"schedules":[')
 
 
@@ -54,20 +55,12 @@ def test_a_schedule_needs_one_time(when: list[str], run: Run, stub: Stub) -> Non
     assert stub.requests == []
 
 
-@pytest.mark.parametrize(("verb", "paused"), [("pause", True), ("resume", False)])
-def test_a_schedule_is_paused_and_resumed_as_it_is(verb: str, paused: bool, run: Run, stub: Stub) -> None:
-    shown = b'{"name":"nightly","cron":"30 2 * * *","every":null,"timezone":"UTC","type":"t","payload":{"n":1.10},'
-    stub.answer(
-        "GET /schedules/nightly", shown + b'"options":{"retries":3},"missed":"skip","overlap":"allow","paused":true,"next":[]}'
-    )
-    stub.answer("PUT /schedules/nightly", SHOWN)
-    assert run("schedule", verb, "nightly").code == 0
-    body = stub.requests[-1].body
-    assert body.pop("paused", False) is paused
-    assert body == {
-        "cron": "30 2 * * *", "timezone": "UTC", "type": "t", "payload": {"n": 1.1}, "options": {"retries": 3},
-        "missed": "skip", "overlap": "allow",
-    }  # fmt: skip
+@pytest.mark.parametrize(("verb", "method"), [("pause", "PUT"), ("resume", "DELETE")])
+def test_a_schedule_is_paused_and_resumed_in_one_request(verb: str, method: str, run: Run, stub: Stub) -> None:
+    stub.answer(f"{method} /schedules/nightly/pause", SHOWN)
+    assert run("schedule", verb, "nightly").out.startswith("name: nightly\n")
+    assert [(made.method, made.path, made.body) for made in stub.requests] == [(method, "/schedules/nightly/pause", None)]
+    assert run("schedule", verb, "other").code == 4
 
 
 def test_a_schedule_is_run_now_and_its_task_named(run: Run, stub: Stub) -> None:
@@ -75,6 +68,13 @@ def test_a_schedule_is_run_now_and_its_task_named(run: Run, stub: Stub) -> None:
     stub.answer("POST /schedules/nightly/run", {"id": "a", "status": "queued"}, 202)
     assert run("schedule", "run", "nightly") == (0, "a\n", "")
     assert len({made.headers["idempotency-key"] for made in stub.requests}) == 1
+
+
+def test_a_schedule_whose_task_is_unique_names_the_one_that_has_not_ended(run: Run, stub: Stub) -> None:
+    stub.answer("POST /schedules/nightly/run", {"id": "a", "status": "queued"}, 202, Dolgo_Existing="true")
+    ran = run("schedule", "run", "nightly")
+    assert ran.out == "a\n"
+    assert ran.err.startswith("Nothing new: ")
 
 
 def test_a_schedule_is_deleted(run: Run, stub: Stub) -> None:

@@ -26,6 +26,13 @@ def test_it_prints_the_id_alone(run: Run, stub: Stub) -> None:
     assert run("submit", "long_task", "--json").out == '{"id":"0192","status":"queued"}\n'
 
 
+def test_it_says_when_the_task_is_one_that_was_there_before(run: Run, stub: Stub) -> None:
+    stub.answer("POST /tasks", ACCEPTED, 202, Dolgo_Existing="true")
+    ran = run("submit", "long_task", "--unique-key", "k")
+    assert (ran.code, ran.out) == (0, "0192\n")
+    assert ran.err.startswith("Nothing new: ")
+
+
 def test_a_value_is_json_where_it_is_json_and_text_where_it_is_not(run: Run, stub: Stub, at: Path) -> None:
     stub.answer("POST /tasks", ACCEPTED, 202)
     (at / "note.txt").write_text("Привет\n", "utf-8")

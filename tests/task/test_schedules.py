@@ -179,6 +179,36 @@ async def test_to_put_the_same_again_moves_no_tick(store: Store, clock: Clock, s
     assert second.next[0] == first.next[0]
 
 
+async def test_to_put_the_same_again_when_a_tick_is_due_keeps_that_tick(store: Store, clock: Clock, schedules: Schedules) -> None:
+    await schedules.put("report", every())
+    clock.advance(60.5)
+    await schedules.put("report", every())
+    await schedules.fire()
+    assert len(await made(store)) == 1
+
+
+async def test_a_pause_leaves_what_somebody_else_changes_meanwhile(clock: Clock, store: Store, manager: Manager) -> None:
+    wrapped = Wrapped(store)
+    one, other = Schedules(wrapped.store, manager), Schedules(store, manager)
+    await other.put("report", every())
+
+    async def overtaken(call: Any) -> Any:
+        await other.put("report", every(120.0))
+        return await call()
+
+    wrapped.hooks["put"] = at_first(1, overtaken)
+    planned = await one.pause("report")
+    assert (planned.schedule.every, planned.schedule.paused, planned.next) == (120.0, True, [])
+    clock.advance(600)
+    await one.fire()
+    assert await made(store) == []
+    assert (await one.resume("report")).next[0] == clock.now + 120
+    clock.advance(120.5)
+    await one.resume("report")  # it does not rest: the tick that is due stays due
+    await one.fire()
+    assert len(await made(store)) == 1
+
+
 async def test_run_now_makes_one_at_once_and_moves_no_tick(store: Store, clock: Clock, schedules: Schedules) -> None:
     planned, _ = await schedules.put("report", every(paused=True))
     ((id, status),) = (await schedules.run("report")).tasks
@@ -235,7 +265,7 @@ async def test_a_schedule_is_listed_replaced_and_deleted(store: Store, clock: Cl
     assert (await schedules.get("b")).schedule.every == 120.0
     await schedules.delete("a")
     assert [planned.name for planned in await schedules.all()] == ["ab", "b"]
-    for call in (schedules.get, schedules.delete, schedules.run):
+    for call in (schedules.get, schedules.delete, schedules.run, schedules.pause, schedules.resume):
         with pytest.raises(NotFound):
             await call("a")
     clock.advance(60)
