@@ -68,23 +68,23 @@ class Kin(Recording):
             assert one.status == CANCELLED, f"{id} went from {one.status} to {status} by itself"
             assert self.revivable(one), f"{id} went from {one.status} to {status} by itself"
             assert one.owed, f"{id} was revived for no reason"
-            self.begin_anew(one)
+            self.begin_anew(one, run_at=max(one.run_at, self.now))
             same(f"{id} was revived", status, one.status)
 
     def revivable(self, one: Known) -> bool:
         failed = one.error is not None and ErrorCode.DEPENDENCY_FAILED in (one.error.code, one.or_error)
         return failed and not one.cancel_asked and self.standing(one) != CANCELLED and self.holder_of_key(one.new) is None
 
-    def begin_anew(self, one: Known) -> None:
+    def begin_anew(self, one: Known, *, run_at: float) -> None:
         one.failures = one.losses = one.deferrals = 0
         one.suspect = one.cancel_asked = one.passed = False
         one.worker = one.token = one.said = one.started_at = one.finished_at = one.result = one.error = one.or_error = None
         one.generation += 1
-        one.run_at = self.now
+        one.run_at = run_at
         if one.new.expires_at is not None and one.new.expires_at <= self.now:
             one.new = replace(one.new, expires_at=None)
         status = self.standing(one)
-        one.joined = status == QUEUED
+        one.joined = status == QUEUED and run_at <= self.now
         self.back.add(one.new.id)
         self.come(one, status)
         for child in self.children(one.new.id):

@@ -287,7 +287,7 @@ class Model(Kin):
             refusals |= {Refusal.UNIQUE} if self.holder_of_key(one.new) else set()
             refusals |= {Refusal.PARENTS} if self.standing(one) == CANCELLED else set()
         if not refusals:
-            self.begin_anew(one)
+            self.begin_anew(one, run_at=self.now)
         assert answer.refusal in (refusals or {None}), f"a retry was answered {answer}, which {refusals} should refuse"
         same("a retry", answer, Change(before, one.status, answer.refusal))
 
@@ -370,7 +370,9 @@ class Model(Kin):
 
     def details_of(self, one: Known, children: Iterable[str]) -> Details:
         ids = [value.decode().strip('"') for key, value in sorted(one.notes.items()) if key.startswith("submitted/")]
-        return Details(one.new.depends_on, tuple(children), tuple(ids), one.notes.get("progress"))
+        parents = [self.tasks[parent.id] for parent in one.new.depends_on if parent.id in self.tasks]
+        awaited = tuple(parent.new.id for parent in parents if parent.status not in FINAL)
+        return Details(one.new.depends_on, tuple(children), tuple(ids), one.notes.get("progress"), awaited)
 
     def counts(self) -> Counter[tuple[str, str, str, Status]]:
         return Counter((one.new.queue, one.new.type, one.new.hash, one.status) for one in self.tasks.values())

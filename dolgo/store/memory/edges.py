@@ -94,11 +94,11 @@ class Edges:
         pending, bad = self.parents(row.parents, task.on_parent_failure)
         if bad is not None or self._table.has_key(task.type, task.unique_key) is not None:
             return False
-        self.begin_anew(row, pending, now)
+        self.begin_anew(row, pending, now, run_at=max(task.run_at, now))
         return True
 
-    def begin_anew(self, row: Row, pending: set[str], now: float) -> None:
-        self._table.begin_anew(row, now, Status.WAITING if pending else Status.QUEUED)
+    def begin_anew(self, row: Row, pending: set[str], now: float, *, run_at: float) -> None:
+        self._table.begin_anew(row, now, Status.WAITING if pending else Status.QUEUED, run_at=run_at)
         row.pending = pending
 
 

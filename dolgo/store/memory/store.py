@@ -369,7 +369,7 @@ class MemoryStore(Store):
         elif bad is not None:
             refusal = Refusal.PARENTS
         else:
-            self._edges.begin_anew(row, pending, now)
+            self._edges.begin_anew(row, pending, now, run_at=now)
         return Change(task.status, row.task.status, refusal)
 
     def _delete(self, row: Row) -> Change:

@@ -68,7 +68,7 @@ class Table:
             self._begin(row)
         self._enter(row, now)
 
-    def begin_anew(self, row: Row, now: float, status: Status) -> None:
+    def begin_anew(self, row: Row, now: float, status: Status, *, run_at: float) -> None:
         """Final → unfinished."""
         task = row.task
         history = task.history
@@ -80,7 +80,7 @@ class Table:
             unheld["expires_at"] = None
         row.token = row.settled = None
         row.due = False
-        self.write(row, now, status=status, generation=task.generation + 1, run_at=now, history=history, **fresh, **unheld)
+        self.write(row, now, status=status, generation=task.generation + 1, run_at=run_at, history=history, **fresh, **unheld)
         self.begun_anew.append(task.id)
 
     def remove(self, row: Row) -> None:

@@ -64,7 +64,7 @@ def _retry(turn: Turn, row: TaskRow) -> Change:
         error = to_error(row.error)
         ended = row.attempt_ended(last_outcome(before, error), row.finished_at, error)
         run_rows(turn.connection, "note", [attempt_note(row.n, ended)])
-    edges.restart(turn, row, found)
+    edges.restart(turn, row, found, run_at=turn.now)
     return Change(before, Status.WAITING if edges.awaited(found) else Status.QUEUED)
 
 

@@ -146,11 +146,12 @@ def unique_taken(turn: Turn, row: TaskRow) -> bool:
 # -- revival
 
 
-def restart(turn: Turn, row: TaskRow, found: Parents) -> None:
+def restart(turn: Turn, row: TaskRow, found: Parents, *, run_at: float) -> None:
     """Final → queued, or waiting by its parents as they are now; its dependents are seen to later in the turn."""
     waits = awaited(found)
-    state, rank = WAITING if waits else READY, row.rank + (turn.now - row.run_at)
-    run(turn.connection, "requeue", state, rank, turn.now, row.attempt, 0, 0, 0, row.generation + 1, 0, row.n)
+    state = WAITING if waits else READY if run_at <= turn.now else LATER
+    rank = row.rank + (run_at - row.run_at)
+    run(turn.connection, "requeue", state, rank, run_at, row.attempt, 0, 0, 0, row.generation + 1, 0, row.n)
     run(turn.connection, "expires_no_more", row.n, turn.now)
     turn.moved(row.id, row.line, row.key, row.state, state, row.attempt)
     if waits:
@@ -184,4 +185,4 @@ def _revive(turn: Turn, child: int) -> None:
     found = parents(turn, child)
     turn.budget -= len(found) // PARENTS_A_STEP
     if row.run_anyway or in_the_way(found) is None:
-        restart(turn, row, found)
+        restart(turn, row, found, run_at=max(row.run_at, turn.now))
