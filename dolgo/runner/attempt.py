@@ -97,9 +97,9 @@ class Attempt:
     # -- running
 
     async def run(self, ended: Callable[[Report], None]) -> None:
-        """Runs an `async def` handler, or a `def` one in a thread, and tells `ended` how that went."""
+        """Runs an `async def` handler, or a `def` one in a thread, and tells `ended` how that went. In a context of its own."""
         self.entered = True
-        CURRENT.set(self)  # in the context of this task, which ends with it
+        CURRENT.set(self)
         started = monotonic()
         try:
             task_type, arguments = self._prepare()
@@ -117,16 +117,15 @@ class Attempt:
         ended(report)
 
     def call(self) -> Report:
-        """Calls a `def` handler in the main thread and says how that went."""
+        """Calls a `def` handler in the main thread, in a context of its own, and says how that went."""
         started = monotonic()
-        before = CURRENT.set(self)
+        CURRENT.set(self)
         try:
             value = self._call_exposed()
         except BaseException as error:
             report = self._failed(error, started)
         else:
             report = self._done(value, started)
-        CURRENT.reset(before)
         self._close()
         return report
 

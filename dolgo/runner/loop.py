@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import math
 import os
@@ -65,6 +66,7 @@ class LoopChild:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self._finished = False
+        self._context = contextvars.copy_context()  # that each job begins with: one is often begun by the end of another
 
     def run(self) -> None:
         """Returns when the worker has said stop and everything that ran has ended and is reported; or ends the process then, if
@@ -127,7 +129,7 @@ class LoopChild:
         self._begun[0] = job.key + 1
         self._free -= 1
         attempt = self._running[job.key] = Attempt(job, self._shared)
-        attempt.task = self._loop.create_task(attempt.run(self._ended))
+        attempt.task = self._loop.create_task(attempt.run(self._ended), context=self._context.copy())
 
     def _ended(self, report: Report) -> None:
         attempt = self._running.pop(report.key)

@@ -8,6 +8,7 @@ its type asks for it, or when it is suspected of having ended a loop child.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import queue
@@ -83,7 +84,7 @@ class SingleChild:
         if task_type is not None and task_type.is_async:
             return self._run(attempt)
         self._current = attempt
-        report = attempt.call()
+        report = contextvars.copy_context().run(attempt.call)
         self._current = None
         return report
 

@@ -13,12 +13,20 @@ import sys
 import threading
 import time
 import warnings
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from dolgo import Context, Fail, Retry, SyncContext, task
 
 elsewhere = logging.getLogger("some.library")
+colour = ContextVar("colour", default="none")
+
+
+class OddInt(int): ...
+
+
+class OddFloat(float): ...
 
 
 # What is said
@@ -387,6 +395,28 @@ def signal_in_thread() -> str:
     os.killpg(os.getpgrp(), signal.SIGTERM)
     time.sleep(0.05)
     return "unmoved"
+
+
+@task(isolation="thread")
+def paint_thread(name: str) -> str:
+    return paint(name)
+
+
+@task
+def paint_blocking(name: str) -> str:
+    return paint(name)
+
+
+@task
+async def paint_async(name: str) -> str:
+    return paint(name)
+
+
+def paint(name: str) -> str:
+    """What the handler before has left in the context, if it is the same."""
+    before = colour.get()
+    colour.set(name)
+    return before
 
 
 @task(isolation="process")

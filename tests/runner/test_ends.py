@@ -74,6 +74,27 @@ async def test_a_retry_with_an_impossible_delay_is_a_failure(nest: Nest, place: 
 
 
 @places
+async def test_a_retry_of_the_handlers_own_kind_needs_no_delay(nest: Nest, place: Place) -> None:
+    report = await end(nest, place, "end", "Retry of its own")
+    assert report.error is not None
+    assert (report.kind, report.delay, report.error.message) == (Kind.RETRY, None, "soon")
+
+
+@places
+async def test_a_retry_of_the_handlers_own_kind_with_an_impossible_delay_is_a_failure(nest: Nest, place: Place) -> None:
+    report = await end(nest, place, "end", "Retry of its own, badly")
+    assert report.error is not None
+    assert (report.kind, report.error.message) == (Kind.ERROR, "the delay is in seconds, not 'some time'")
+
+
+@places
+async def test_what_it_sets_in_its_context_is_not_seen_by_the_next_one(nest: Nest, place: Place) -> None:
+    ward = await nest.hatch(place[0], slots=1)
+    keys = ward.send(*((f"paint_{place[1]}", {"name": name}) for name in ("red", "green", "blue")))
+    assert [report.result for report in await ward.ended(*keys)] == [b'"none"'] * 3
+
+
+@places
 async def test_out_of_memory_is_a_failure(nest: Nest, place: Place) -> None:
     report = await end(nest, place, "end", "memory")
     assert report.error is not None
