@@ -248,12 +248,20 @@ class Attempt:
             case NotRun():
                 return error.report
             case Retry():
-                return Report(self.job.key, Kind.RETRY, error=fault_of(error), seconds=seconds, delay=error.delay)
+                return self._deferred(error, seconds)
             case Fail():
                 return Report(self.job.key, Kind.FAIL, error=fault_of(error), seconds=seconds)
             case asyncio.CancelledError() | Stopped() if self.asked:
                 return Report(self.job.key, Kind.CANCELLED, seconds=seconds)
         return Report(self.job.key, Kind.ERROR, error=fault_of(error), seconds=seconds)
+
+    def _deferred(self, error: Retry, seconds: float) -> Report:
+        """A class made from `Retry` may have left it without a delay, or with one that nobody has looked at."""
+        try:
+            delay = Retry(error.delay).delay
+        except Exception as wrong:
+            return Report(self.job.key, Kind.ERROR, error=fault_of(wrong), seconds=seconds)
+        return Report(self.job.key, Kind.RETRY, error=fault_of(error), seconds=seconds, delay=delay)
 
     def _done(self, value: Any, started: float) -> Report:
         seconds = monotonic() - started

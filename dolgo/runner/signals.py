@@ -13,6 +13,7 @@ class Retry(Exception):
     that is no number of seconds."""
 
     __module__ = "dolgo"  # what tracebacks and errors call it
+    delay: float | None = None  # of a class made from it that does not call `__init__`
 
     def __init__(self, delay: float | None = None, reason: str = "") -> None:
         if delay is not None:

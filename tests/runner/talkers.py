@@ -251,6 +251,14 @@ def parents_thread(ctx: SyncContext) -> list[Any]:
 # How it ends
 
 
+class OwnRetry(Retry):
+    """Does not call the `__init__` of the class it is made from."""
+
+    def __init__(self, when: str, **more: Any) -> None:
+        self.when = when
+        vars(self).update(more)
+
+
 def end(how: str) -> Any:
     match how:
         case "Retry":
@@ -262,6 +270,10 @@ def end(how: str) -> Any:
             raise Retry
         case "Retry badly":
             raise Retry(delay=-1)
+        case "Retry of its own":
+            raise OwnRetry("soon")
+        case "Retry of its own, badly":
+            raise OwnRetry("soon", delay="some time")
         case "Fail":
             raise Fail("no such page")
         case "memory":
