@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
+import sys
 from asyncio import wrap_future
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
@@ -97,12 +97,9 @@ class _Base:
         """Say how far it is: so many of so many. Costs little: what follows within a fifth of a second replaces it.
 
         Raises `ValueError` for what is no finite number."""
-        numbers: tuple[Any, ...] = (done,) if total is None else (done, total)
-        for number in numbers:
-            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-                raise ValueError(f"progress is told in numbers, not {number!r}")
+        told = {"done": _plain(done), "total": None if total is None else _plain(total), "note": clip(str(note), MOST_NOTE)}
         if self._desk is not None:
-            self._desk.progress(_json.encode({"done": done, "total": total, "note": clip(str(note), MOST_NOTE)}))
+            self._desk.progress(_json.encode(told))
 
     def _get_steps(self) -> Steps:
         if self._steps is None:
@@ -194,6 +191,13 @@ class SyncContext(_Base):
     def parents(self) -> Parents:
         """The tasks that this one waited for: `for parent in ctx.parents`."""
         return Parents(self._desk, self._parents)
+
+
+def _plain(number: Any) -> float:
+    """As JSON has it: numbers of other libraries inherit from Python's. Raises `ValueError` for what is no finite number."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) <= sys.float_info.max:
+        raise ValueError(f"progress is told in numbers, not {number!r}")
+    return int(number) if isinstance(number, int) else float(number)
 
 
 class _TaskLogger(logging.Logger):

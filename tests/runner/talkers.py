@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import resource
@@ -71,6 +72,16 @@ def say(ctx: Context | SyncContext, how: str) -> Any:
             ctx.progress(2.5, note="n" * 2000)
         case "bad progress":
             ctx.progress(float("nan"))
+        case "large progress":
+            ctx.progress(10**400)
+        case "odd progress":
+            ctx.progress(OddInt(2**70), OddFloat(0.5))
+        case "no text":
+            sys.stdout.write(7)  # type: ignore[arg-type]
+        case "another stream":
+            sys.stderr = io.StringIO()
+            print("not heard", file=sys.stderr)  # noqa: T201
+            elsewhere.warning("still heard")
         case _:
             raise AssertionError(how)
     return None

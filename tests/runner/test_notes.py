@@ -125,6 +125,38 @@ async def test_progress_that_is_no_number_is_an_error_of_the_handler(nest: Nest,
     assert report.error.message == "progress is told in numbers, not nan"
 
 
+@places
+async def test_progress_beyond_all_numbers_is_an_error_of_the_handler(nest: Nest, place: Place) -> None:
+    ward = await nest.hatch(place[0])
+    report = await ward.run(f"say_{place[1]}", how="large progress")
+    assert report.error is not None
+    assert report.error.type == "ValueError"
+    assert report.error.message.startswith("progress is told in numbers, not 1000")
+
+
+@places
+async def test_progress_may_be_told_in_numbers_of_another_library(nest: Nest, place: Place) -> None:
+    ward = await nest.hatch(place[0])
+    report = await ward.run(f"say_{place[1]}", how="odd progress")
+    assert ward.progress(report.key) == [{"done": 2**70, "total": 0.5, "note": ""}]
+
+
+@places
+async def test_what_is_no_text_cannot_be_written_and_the_error_says_so(nest: Nest, place: Place) -> None:
+    ward = await nest.hatch(place[0])
+    report = await ward.run(f"say_{place[1]}", how="no text")
+    assert report.error is not None
+    assert report.error.type == "TypeError"
+
+
+@places
+async def test_a_stream_that_a_handler_puts_in_place_of_another_takes_nothing_from_the_log(
+    nest: Nest, place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert await said(nest, place, "another stream") == [("warning", "some.library: still heard")]
+    assert "still heard" in capfd.readouterr().err
+
+
 async def test_progress_is_sent_while_the_handler_runs_and_not_each_time(nest: Nest) -> None:
     ward = await nest.hatch("loop")
     (key,) = ward.send(("count_up", {"upto": 500, "every": 0.002}))
