@@ -52,10 +52,15 @@ class Tee(io.TextIOWrapper):
     stream: str
 
     def write(self, text: str) -> int:
+        written = super().write(text)
         desk = CURRENT.get()
         if desk is not None:
             desk.print(time.time(), self.stream, text)
-        return super().write(text)
+        return written
+
+    def close(self) -> None:
+        """The stream beneath goes on: it also serves the log, and a handler may have put anything in the place of this one."""
+        self.flush()
 
 
 def _tee(stream: object, name: str) -> Tee | None:
