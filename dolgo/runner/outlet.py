@@ -19,12 +19,12 @@ class Outlet:
         # Held also by those who put several things that belong together. Reentrant: what is collected as garbage meanwhile may
         # write a line of the log.
         self.lock = threading.RLock()
-        self._sender = 0  # the thread that sends now
 
     @property
-    def is_sending(self) -> bool:
-        """Whether this thread sends now. Asked by signal handlers: broken into here, it would send half a frame twice."""
-        return self._sender == threading.get_ident()
+    def is_held(self) -> bool:
+        """Whether this thread holds the lock. Asked by signal handlers: broken into here, it would send half a frame twice, or
+        leave a note half made."""
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]  # `threading.Condition` asks it, too
 
     @property
     def is_full(self) -> bool:
@@ -40,9 +40,7 @@ class Outlet:
         """Send what the socket takes without waiting, and say whether that was all."""
         with self.lock:
             if self._unsent:
-                self._sender = threading.get_ident()
                 del self._unsent[: self._send()]
-                self._sender = 0
             return not self._unsent
 
     def drain(self) -> None:

@@ -164,7 +164,7 @@ class SingleChild:
         """A SIGTERM has come: in the main thread, between any two lines of what runs there. Whether it is to come again."""
         if self._current is None or not self._current.can_be_broken_into:
             return False
-        if not self.outlet.is_sending:
+        if not self.outlet.is_held:
             self._current.break_into()
         again = threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGTERM))
         again.daemon = True

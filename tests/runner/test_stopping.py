@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dolgo.runner.link import Kind
+from dolgo.runner.outlet import Outlet
 from tests.runner.nest import Nest, Ward, appears, becomes, is_running
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +83,17 @@ async def test_a_handler_that_asks_all_the_time_leaves_no_half_a_question(
         assert (await ward.ended(key))[0].kind == Kind.CANCELLED
         assert await ward.exit() == 0
     assert "malformed" not in caplog.text
+
+
+def test_nobody_is_broken_into_in_the_middle_of_a_note() -> None:
+    outlet = Outlet(None)  # type: ignore[arg-type] - nothing is sent
+    others: list[bool] = []
+    with outlet.lock:
+        thread = threading.Thread(target=lambda: others.append(outlet.is_held))
+        thread.start()
+        thread.join()
+        assert (outlet.is_held, others) == (True, [False])
+    assert not outlet.is_held
 
 
 async def test_a_def_handler_that_fails_to_clean_up_has_failed(nest: Nest, tmp_path: Path) -> None:
