@@ -124,7 +124,8 @@ class Berth:
         """The child is gone, and nothing is aboard. What had been asked to stop has stopped; what else had begun is lost."""
         begun = self.child.begun if self.child is not None else 0
         gone, self.aboard = self.aboard, {}
-        loss = Loss(how, alone=sum(key < begun for key in gone) == 1)
+        company = self.spoilt or self.killed  # it may have been a handler that runs on, or was the worker itself
+        loss = Loss(how, alone=not company and sum(key < begun for key in gone) == 1)
         return [
             (aboard.lease, UNSTARTED if key >= begun else loss if aboard.kill_at is None else _asked(aboard))
             for key, aboard in gone.items()

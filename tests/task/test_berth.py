@@ -195,6 +195,33 @@ def test_when_a_child_dies_those_asked_to_stop_have_and_the_others_are_lost(hand
     assert not loop.berth.aboard
 
 
+@pytest.mark.parametrize("why", ["abandoned", "killed"])
+def test_one_that_was_the_last_in_a_child_that_others_have_spoilt_is_not_to_blame(hand: Any, why: str) -> None:
+    """The other may still run in it as a thread; or it ended in the moment in which its child was killed for it."""
+    loop = hand()
+    _, other = loop.aboard(None, None)
+    loop.berth.cancel({"token-0"})
+    if why == "killed":
+        loop.berth.kill()
+    loop.berth.ended([Report(0, Kind.ABANDONED if why == "abandoned" else Kind.DONE, b"1")])
+    assert loop.berth.died("was killed") == [(other, Loss("was killed", alone=False))]
+
+
+def test_a_child_that_was_told_to_end_and_has_nothing_to_end_lingers_after_the_grace(hand: Any) -> None:
+    loop = hand()
+    loop.aboard(None)
+    loop.now += 60.0
+    assert not loop.berth.lingers(loop.now)
+    loop.berth.retire()
+    loop.now += 60.0
+    assert not loop.berth.lingers(loop.now), "it has something to end"
+    loop.berth.ended([Report(0, Kind.DONE, b"1")])
+    assert not loop.berth.lingers(loop.now + GRACE + DEAF_AFTER - 0.01)
+    assert loop.berth.lingers(loop.now + GRACE + DEAF_AFTER + 0.01)
+    loop.berth.kill()
+    assert not loop.berth.lingers(loop.now + 60.0)
+
+
 def test_one_that_was_alone_in_its_child_is_to_blame(hand: Any) -> None:
     loop = hand()
     one, unbegun = loop.aboard(None, None, begun=1)
