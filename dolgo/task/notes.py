@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -63,18 +63,10 @@ class Notes:
             return []
         return [note for token in tokens for note in self._waiting.pop(token, {}).values()]
 
-    async def send(self, notes: Sequence[Note]) -> None:
-        """Have these kept. If the store is away they wait for the next time, or until the attempt ends."""
-        for at in range(0, len(notes), AT_ONCE):
-            some = notes[at : at + AT_ONCE]
-            try:
-                took = await self._manager.note(some)
-            except Refused as error:
-                log.info("%d note(s) wait for the store: %s", len(some), error)
-                self._keep(some, newer=False)
-            else:
-                if not all(took):
-                    log.info("%d note(s) came too late: their attempts were over.", took.count(False))
+    def send(self, notes: Sequence[Note]) -> Awaitable[object]:
+        """Have these kept. They are on their way before anything that is asked of the store from now on: the end of their
+        attempt may be next, so no part of many waits for the one before it."""
+        return asyncio.gather(*(self._send(notes[at : at + AT_ONCE]) for at in range(0, len(notes), AT_ONCE)))
 
     async def step(self) -> None:
         """Send what there is, as soon as there is any; the next time not at once."""
@@ -82,6 +74,19 @@ class Notes:
         self._some.clear()
         await self.send(self.take(list(self._waiting)))
         await asyncio.sleep(SEND_EVERY)
+
+    async def _send(self, notes: Sequence[Note]) -> None:
+        """If the store is away they wait for the next time, or until the attempt ends. No task pays for any other fault."""
+        try:
+            took = await self._manager.note(notes)
+        except Refused as error:
+            log.info("%d note(s) wait for the store: %s", len(notes), error)
+            self._keep(notes, newer=False)
+        except Exception:
+            log.exception("%d note(s) could not be kept.", len(notes))
+        else:
+            if not all(took):
+                log.info("%d note(s) came too late: their attempts were over.", took.count(False))
 
     def _keep(self, notes: Iterable[Note], *, newer: bool) -> None:
         for note in notes:

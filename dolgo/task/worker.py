@@ -299,8 +299,8 @@ class Worker:
     async def _write(self, ends: Sequence[Ended]) -> Sequence[bool]:
         """The last notes of these attempts and then their ends. One does not wait for the other: the store keeps the order."""
         if notes := self._notes.take(lease.token for lease, _ in ends):
-            self._run(self._notes.send(notes), "last notes")
-            return await asyncio.create_task(self._manager.settle(ends))  # a task of its own begins after the one before it
+            _, took = await asyncio.gather(self._notes.send(notes), self._manager.settle(ends))
+            return took
         return await self._manager.settle(ends)
 
     # -- what is done now and then

@@ -122,6 +122,38 @@ async def test_many_are_sent_in_parts(hand: Hand, monkeypatch: pytest.MonkeyPatc
     assert [len(some) for some in hand.kept] == [2, 2, 1]
 
 
+async def test_all_parts_are_on_their_way_before_what_comes_next(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store keeps the order in which it is asked, and takes its time."""
+    monkeypatch.setattr(notes_room, "AT_ONCE", 2)
+    asked: list[object] = []
+    go = asyncio.Event()
+
+    async def note(notes: Sequence[Note]) -> Sequence[bool]:
+        asked.append(len(notes))
+        await go.wait()
+        return [True] * len(notes)
+
+    async def settle() -> None:
+        asked.append("end")
+        go.set()
+
+    hand.note = note  # type: ignore[method-assign]
+    for piece in range(5):
+        hand.wrote(f"log/00000002/{piece:08}", LINES)
+    await asyncio.wait_for(asyncio.gather(hand.notes.send(hand.notes.take(["token-0"])), settle()), 5)
+    assert asked == [2, 2, 1, "end"]
+
+
+async def test_a_fault_in_keeping_notes_is_nobody_elses(hand: Hand, caplog: pytest.LogCaptureFixture) -> None:
+    async def note(notes: Sequence[Note]) -> Sequence[bool]:
+        raise RuntimeError
+
+    hand.note = note  # type: ignore[method-assign]
+    hand.wrote("progress")
+    await hand.send()
+    assert [record.message for record in caplog.records] == ["1 note(s) could not be kept."]
+
+
 @pytest.mark.parametrize(("name", "value"), [
     ("step/one", b"1"),
     ("submitted/1", b'"x"'),
