@@ -663,3 +663,11 @@ async def test_a_limit_holds_over_all_workers_and_is_used_whatever_else_there_is
     tasks = await any_yard.ends(ids)
     assert {(task.status, task.attempt) for task in tasks} == {(Status.DONE, 1)}
     assert most_at_once(log) == 2
+
+
+async def test_what_a_rate_holds_back_is_run_in_its_time_beside_types_that_are_claimed_ahead(any_yard: Yard) -> None:
+    await any_yard.start(slots=3)
+    await any_yard.ends(await any_yard.submit("quick", 20))  # measured as short: so there are two claims at a time from now on
+    await any_yard.manager.limit("slow", {"rate": 4.0})
+    ids = await any_yard.send(*[Submission("stay", b'{"seconds":0.0,"log":"/dev/null"}', queue="slow")] * 4)
+    assert {task.status for task in await any_yard.ends(ids, within=10)} == {Status.DONE}
