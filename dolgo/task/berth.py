@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
-from dolgo.runner.link import Child, Job, Kind, Report
+from dolgo.runner.link import Child, Fault, Job, Kind, Report
 from dolgo.task.types import ErrorCode, Lease
-from dolgo.task.verdict import UNSTARTED, End, Ended, Loss, TimedOut
+from dolgo.task.verdict import HOPELESS, UNSTARTED, End, Ended, Loss, TimedOut, is_made_of_stopping
 
 STUCK_AFTER = 0.4  # seconds past its time at which an unbegun job is taken back: the child will not begin it any more
 DEAF_AFTER = 0.5  # seconds past the grace at which the child of an attempt that was to stop is killed
@@ -75,8 +76,8 @@ class Berth:
         self.spoilt = self.spoilt or report.kind is Kind.ABANDONED
         if self.kind == "single":  # told only now, because it obeys SIGTERM from then on, and the handler was to clean up
             self.retire()
-        if report.kind is Kind.ERROR and aboard.timed_out:  # most likely what it made of being stopped
-            return TimedOut() if report.error is None or report.error.code is ErrorCode.HANDLER_ERROR else report
+        if aboard.timed_out and is_made_of_stopping(report):
+            return TimedOut()
         return _asked(aboard) if report.kind in (Kind.CANCELLED, Kind.ABANDONED) else report
 
     def cancel(self, tokens: set[str]) -> None:

@@ -13,7 +13,7 @@ from dolgo.errors import Refused
 from dolgo.runner.link import Kind, Report
 from dolgo.task.manager import Manager
 from dolgo.task.types import Lease
-from dolgo.task.verdict import End, Ended, Interrupted
+from dolgo.task.verdict import End, Ended, Interrupted, is_made_of_stopping
 
 log = logging.getLogger("dolgo.worker")
 
@@ -28,6 +28,7 @@ class Held(Struct):
     lease: Lease
     until: float  # monotonic: not to be trusted past it
     cancel_asked: bool = False
+    doubted: bool = False  # its handler was told to stop because of that
 
 
 class Leases:
@@ -89,9 +90,10 @@ class Leases:
 
     def _judged(self, lease: Lease, end: End) -> Ended:
         """A handler that was stopped because its lease was in doubt has not been cancelled by anybody: the task runs again."""
-        if isinstance(end, Report) and end.kind is Kind.CANCELLED:
-            held = self._held.get(lease.id)
-            if held is None or held.lease.token != lease.token or not held.cancel_asked:
+        held = self._held.get(lease.id)
+        if held is None or held.lease.token != lease.token or not held.cancel_asked:
+            doubted = held is not None and held.doubted
+            if isinstance(end, Report) and (end.kind is Kind.CANCELLED or (doubted and is_made_of_stopping(end))):
                 return lease, Interrupted()
         return lease, end
 
@@ -146,9 +148,11 @@ class Leases:
     def stop_doubtful(self) -> None:
         """Stop handlers whose lease may be over: somebody else may run these tasks by now. Ready ends are still offered."""
         soon = time.monotonic() + self._seconds * MARGIN
-        doubtful = {held.lease.token for held in self._held.values() if held.until < soon}
+        doubtful = [held for held in self._held.values() if held.until < soon]
+        for held in doubtful:
+            held.doubted = True
         if doubtful:
-            self._stop(doubtful)
+            self._stop({held.lease.token for held in doubtful})
 
     # -- cancels
 

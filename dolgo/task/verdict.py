@@ -60,6 +60,11 @@ def verdict(lease: Lease, end: End, *, max_losses: int, pause: Callable[[int], f
             return given_back(lease, started=False)
 
 
+def is_made_of_stopping(report: Report) -> bool:
+    """Whether it is an error that most likely comes of being told to stop, if the handler was."""
+    return report.kind is Kind.ERROR and (report.error is None or report.error.code is ErrorCode.HANDLER_ERROR)
+
+
 def given_back(lease: Lease, *, started: bool) -> Settlement:
     """Back to its place in the line: neither a failure nor a loss."""
     return Settlement(lease, Status.QUEUED, Outcome.GIVEN_BACK, failures=lease.failures, losses=lease.losses,

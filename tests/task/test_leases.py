@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from dolgo.errors import StoreUnavailable
-from dolgo.runner.link import Kind, Report
+from dolgo.runner.link import Fault, Kind, Report
 from dolgo.store.base import Store
 from dolgo.task import leases as leases_room
 from dolgo.task.leases import ANSWERED_WITHIN, Leases
-from dolgo.task.types import Lease, Outcome, Status
+from dolgo.task.types import ErrorCode, Lease, Outcome, Status
 from dolgo.task.verdict import UNSTARTED, Loss
 from tests.store.build import claim, read, status, submit, task
 from tests.store.clock import Clock
@@ -132,6 +132,23 @@ async def test_a_handler_that_was_stopped_though_nobody_asked_runs_again(hand: H
     found = await read(hand.memory, lease.id)
     assert (found.status, found.failures, found.losses, found.suspect) == (Status.QUEUED, 0, 0, False)
     assert [(one.number, one.outcome) for one in found.history] == [(1, Outcome.GIVEN_BACK)]
+
+
+async def test_what_a_handler_makes_of_being_stopped_in_doubt_is_no_failure(hand: Hand) -> None:
+    (lease,) = await hand.claim()
+    hand.pass_by(SECONDS * 0.95)
+    hand.leases.stop_doubtful()
+    await hand.leases.settle([(lease, Report(0, Kind.ERROR, error=Fault(ErrorCode.HANDLER_ERROR, "cannot clean up")))])
+    found = await read(hand.memory, lease.id)
+    assert (found.status, found.failures, [one.outcome for one in found.history]) == (Status.QUEUED, 0, [Outcome.GIVEN_BACK])
+
+
+async def test_an_error_of_its_own_is_a_failure_though_the_handler_was_stopped_in_doubt(hand: Hand) -> None:
+    (lease,) = await hand.claim()
+    hand.pass_by(SECONDS * 0.95)
+    hand.leases.stop_doubtful()
+    await hand.leases.settle([(lease, Report(0, Kind.ERROR, error=Fault(ErrorCode.RESULT_TOO_LARGE, "large")))])
+    assert await status(hand.memory, lease.id) is Status.FAILED
 
 
 async def test_a_handler_that_was_stopped_because_somebody_asked_is_cancelled(hand: Hand) -> None:
