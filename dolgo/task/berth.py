@@ -41,6 +41,7 @@ class Berth:
         self.retired = False  # gets nothing more, ends when what it runs has ended
         self.spoilt = False  # a handler that was asked to stop runs on in it
         self.killed = False
+        self._told_at = math.inf  # monotonic: when it was first told to end
         self.aboard: dict[int, Aboard] = {}  # by job key
         self.born = self.idle_since = time.monotonic()
 
@@ -121,6 +122,10 @@ class Berth:
             if aboard.kill_at is not None and aboard.kill_at <= now and key < begun
         ]
 
+    def lingers(self, now: float) -> bool:
+        """Whether it was told to end, has nothing to end first, and does not: threads that handlers have left keep it."""
+        return not self.aboard and not self.killed and now > max(self._told_at, self.idle_since) + self._grace + DEAF_AFTER
+
     def died(self, how: str) -> list[Ended]:
         """The child is gone, and nothing is aboard. What had been asked to stop has stopped; what else had begun is lost."""
         begun = self.child.begun if self.child is not None else 0
@@ -156,6 +161,7 @@ class Berth:
         """No more work for this child; it exits by itself when what it runs has ended."""
         self.retired = True
         if self.child is not None and self.ready:  # else when it says hello
+            self._told_at = min(self._told_at, time.monotonic())
             self.child.stop()
 
     def kill(self) -> None:

@@ -309,6 +309,9 @@ class Crew:
                 self._end_by_force(berth, deaf)
             if stuck := berth.take_stuck(now):
                 self._take_back(berth, stuck)
+            if berth.lingers(now):
+                log.warning("The %s child %s is killed: it has nothing left to run, and does not end.", berth.kind, berth.pid)
+                berth.kill()
             older = berth.older(now - AHEAD_WITHIN)
             slow += older
             slow_singles += older if berth.kind == "single" else 0

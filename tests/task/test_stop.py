@@ -132,6 +132,30 @@ async def test_what_was_not_asked_to_stop_is_not_killed_with_an_old_child(yard: 
     assert outcome(await yard.end(old)) == (Status.DONE, None, 0, 0)
 
 
+async def test_what_was_asked_to_stop_has_stopped_when_the_time_to_drain_is_over(yard: Yard) -> None:
+    worker = await yard.start(grace=60.0, drain_timeout=0.2)
+    cancelled, late = yard.mark(), yard.mark()
+    ids = [await yard.one("hold_out", mark=cancelled), await timed(yard, "hold_out", 0.05, mark=late)]
+    for mark in (cancelled, late):
+        await yard.begun(mark)
+    await yard.manager.cancel(ids[0])
+    await until(lambda: stopping(worker) == 2)
+    await worker.drain()
+    tasks = [await yard.task(id) for id in ids]
+    assert [outcome(task)[:3] for task in tasks] == [
+        (Status.CANCELLED, ErrorCode.CANCELLED, 0), (Status.FAILED, ErrorCode.TIMEOUT, 1),
+    ]  # fmt: skip
+    assert len(worker._leases) == 0
+
+
+async def test_a_child_that_threads_of_handlers_keep_from_ending_is_killed(yard: Yard) -> None:
+    worker = await yard.start(grace=GRACE, paths=(HANDLERS, WAYS))
+    pid = int((await yard.end(await yard.one("leaves_a_thread"))).result or b"0")
+    worker.reload()
+    await until(lambda: gone(pid))
+    assert (await yard.end(await yard.one("quick"))).status is Status.DONE
+
+
 # -- with what they started
 
 

@@ -73,6 +73,13 @@ def cleans_up(mark: str) -> None:
             mark_begun(mark + ".cleaned")
 
 
+@task
+async def leaves_a_thread() -> int:
+    """Ends, but its process would not for as long as a thread of the event loop's own sleeps."""
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 300)
+    return os.getpid()
+
+
 @task(isolation="thread")
 def looks_up(mark: str, ctx: SyncContext) -> str:
     """Stops when it sees that it is to."""
