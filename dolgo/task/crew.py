@@ -227,7 +227,7 @@ class Crew:
 
     def _greeted(self, berth: Berth, hello: Hello | Refused) -> None:
         berth.ready = isinstance(hello, Hello)
-        if berth.retired:  # before it was ready: others have taken over, with newer files perhaps
+        if berth.retired or self._is_overtaken(berth):  # others have taken over, with newer files perhaps
             berth.retire()
         elif berth.kind == "loop":
             if isinstance(hello, Hello):
@@ -236,6 +236,11 @@ class Crew:
                 self._take_over(berth)
             self._hello(hello)
         self._feed()
+
+    def _is_overtaken(self, berth: Berth) -> bool:
+        """Whether a loop child that was started after this one has been quicker to load the types."""
+        other = self._loop_berth
+        return berth.kind == "loop" and other is not None and other.ready and other.born > berth.born
 
     def _take_over(self, berth: Berth) -> None:
         """A loop child has loaded its types. If it is not the one in charge, the children with the old files end their work."""

@@ -274,6 +274,34 @@ async def test_children_of_a_reload_are_not_held_against_the_next_ones(yard: Yar
     assert set(worker._crew._deaths.values()) == {0}
 
 
+async def test_of_two_loop_children_that_load_at_once_the_one_started_last_stays(yard: Yard) -> None:
+    """Here the one in charge dies while another loads the files anew, and is replaced before that has been done."""
+    hold, go, slow = yard.folder / "hold", yard.folder / "go", yard.folder / "slow.py"
+    slow.write_text(f"""
+import pathlib, time
+try:
+    pathlib.Path({str(hold)!r}).unlink()
+    while not pathlib.Path({str(go)!r}).exists():
+        time.sleep(0.005)
+except FileNotFoundError:
+    pass
+""")
+    worker = await yard.start(paths=(HANDLERS, str(slow)))
+    crew = worker._crew
+    hold.touch()
+    worker.reload()
+    await until(lambda: not hold.exists())
+    first = crew._loop_berth
+    assert first is not None
+    kill(int(first.pid))
+    await until(lambda: crew._loop_berth is not first and crew.ready)
+    last = crew._loop_berth
+    go.touch()
+    await until(lambda: crew._berths == {last})
+    assert crew._loop_berth is last
+    assert (await yard.end(await yard.one("quick"))).status is Status.DONE
+
+
 async def test_single_children_without_work_end(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = await yard.start()
     await yard.end(await yard.one("quick_def"))
