@@ -49,6 +49,12 @@ class Berth:
     def pid(self) -> int | str:
         return self.child.pid if self.child is not None else "?"
 
+    @property
+    def begun(self) -> int:
+        """How many of those aboard have begun, as far as is known."""
+        begun = self.child.begun if self.child is not None else 0
+        return sum(key < begun for key in self.aboard)
+
     def send(self, leases: Iterable[tuple[Lease, float]]) -> None:
         """Have these run, each with the time it has to begin by."""
         assert self.child is not None
@@ -136,14 +142,6 @@ class Berth:
             (aboard.lease, UNSTARTED if key >= begun else loss if aboard.kill_at is None else _asked(aboard))
             for key, aboard in gone.items()
         ]
-
-    def split(self) -> tuple[list[Lease], list[Lease]]:
-        """What has begun, as far as is known, and what has not."""
-        begun = self.child.begun if self.child is not None else 0
-        return (
-            [aboard.lease for key, aboard in self.aboard.items() if key < begun],
-            [aboard.lease for key, aboard in self.aboard.items() if key >= begun],
-        )
 
     def take_stuck(self, now: float) -> list[Lease]:
         """What should have begun by now and never will, taken out: a handler blocks the child."""

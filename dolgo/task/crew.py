@@ -23,7 +23,7 @@ from dolgo.task.berth import Berth
 from dolgo.task.line import Line
 from dolgo.task.questions import Questions
 from dolgo.task.types import Lease
-from dolgo.task.verdict import UNSTARTED, Ended
+from dolgo.task.verdict import UNSTARTED, Ended, Interrupted, Loss
 
 log = logging.getLogger("dolgo.worker")
 
@@ -67,6 +67,7 @@ class Crew:
         self._greeted_once = False
         self._draining = False  # nothing is begun any more
         self._closing = False
+        self._cut_short: list[Ended] = []  # by closing
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = setup.slots
         self._most_singles = max(1, min(setup.slots, MOST_SINGLES))
@@ -124,21 +125,20 @@ class Crew:
         for berth in list(self._berths):
             berth.retire()
 
-    def kill(self) -> tuple[list[Lease], list[Lease]]:
-        """Kill every child and its process group. Answers what had begun, and what was sent but had not."""
+    def kill(self) -> None:
+        """Kill every child and its process group."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
-        halves = [berth.split() for berth in self._berths]
         for berth in self._berths:
             berth.kill()
-        return [lease for begun, _ in halves for lease in begun], [lease for _, not_begun in halves for lease in not_begun]
 
-    async def closed(self) -> None:
-        """Return when every child is gone, with what it had to tell told."""
+    async def closed(self) -> list[Ended]:
+        """The ends of what was aboard when it was killed, once every child is gone, with what it had to tell told."""
         for berth in list(self._berths):
             if berth.child is not None:
                 await berth.child.closed()
+        return [(lease, Interrupted() if isinstance(end, Loss) else end) for lease, end in self._cut_short]
 
     # -- feeding
 
@@ -270,9 +270,10 @@ class Crew:
         """A child is dead: its attempts are over, and the next one is started."""
         self._berths.discard(berth)
         berth.ready = False
-        begun = len(berth.split()[0])
+        begun = berth.begun
         ends = berth.died(how)
         if self._closing:
+            self._cut_short += ends
             return
         if begun or not berth.retired:
             log.warning("The %s child %s %s with %d task(s) begun in it.", berth.kind, berth.pid, how, begun)

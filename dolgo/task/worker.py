@@ -155,14 +155,14 @@ class Worker:
             log.warning("The store was not told that this worker stops: %s", error)
 
     async def _give_back_rest(self) -> None:
-        """The time to drain is over: what still runs is killed, and free for others as soon as it is dead."""
-        begun, unbegun = self._crew.kill()
-        log.warning("%d task(s) did not end in time and are given back.", len(begun))
+        """The time to drain is over: what still runs is killed, and free for others as soon as it is dead. What had been asked to
+        stop has stopped, and what its child could still tell counts."""
+        log.warning("%d task(s) did not end in time and are given back.", self._running)
+        self._crew.kill()
         try:
             async with asyncio.timeout(GIVE_BACK):
-                await self._crew.closed()
-                await self._manager.give_back(begun, started=True)
-                await self._manager.give_back(unbegun, started=False)
+                await self._leases.settle(await self._crew.closed())
+                await self._leases.emptied()
         except (TimeoutError, Refused) as error:
             log.error("They could not be given back and wait for their leases to end: %s", error or "time ran out")
 

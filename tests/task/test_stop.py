@@ -10,6 +10,7 @@ import pytest
 from dolgo.task import crew as crew_room
 from dolgo.task.manager import Submission
 from dolgo.task.types import ErrorCode, Outcome, Status, Task
+from dolgo.task.worker import Worker
 from tests.task.yard import HANDLERS, Yard, gone, history, pids, until
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +26,11 @@ async def timed(yard: Yard, type: str, timeout: float, *, retries: int = 0, **pa
 
 def outcome(task: Task) -> tuple[Status, ErrorCode | None, int, int]:
     return task.status, task.error.code if task.error else None, task.failures, task.losses
+
+
+def stopping(worker: Worker) -> int:
+    """How many attempts have been asked to stop and run on."""
+    return sum(aboard.kill_at is not None for berth in worker._crew._berths for aboard in berth.aboard.values())
 
 
 # -- timeouts
