@@ -17,6 +17,10 @@ from dolgo.task.verdict import HOPELESS, UNSTARTED, End, Ended, Loss, TimedOut, 
 
 STUCK_AFTER = 0.4  # seconds past its time at which an unbegun job is taken back: the child will not begin it any more
 DEAF_AFTER = 0.5  # seconds past the grace at which the child of an attempt that was to stop is killed
+FAULTS = {ErrorCode.HANDLER_ERROR, *HOPELESS}  # that a child reports
+UNSOUND = Fault(ErrorCode.HANDLER_ERROR, "Its child has reported what is no end of an attempt: a handler wrote to its link.")
+
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Aboard(Struct, gc=False):
@@ -74,6 +78,8 @@ class Berth:
             gone = self.aboard.pop(report.key, None)
             if gone is None:
                 continue
+            if not _is_sound(report):
+                report = Report(report.key, Kind.ERROR, error=UNSOUND)
             asked = gone.kill_at is not None or report.kind is Kind.ABANDONED
             ends.append((gone.lease, self._stopped(gone, report) if asked else report))
         return ends
@@ -167,6 +173,28 @@ class Berth:
         self.killed = True
         if self.child is not None:
             self.child.kill()
+
+
+def _is_sound(report: Report) -> bool:
+    """Whether a child of ours would send it. Handlers can write to their link as well, and a result is shown among others as it
+    stands."""
+    match report.kind:
+        case Kind.DONE:
+            return report.result is not None and _is_json(report.result)
+        case Kind.ERROR | Kind.FAIL | Kind.RETRY:
+            delay = report.delay or 0.0
+            return report.error is not None and report.error.code in FAULTS and 0.0 <= delay < math.inf
+    return True
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        _skip(data)  # looks at no more of a string than where it ends
+        return data.isascii() or bool(data.decode())
+    except RecursionError:  # children may nest deeper than this process
+        return True
+    except (msgspec.MsgspecError, ValueError):
+        return False
 
 
 def _asked(aboard: Aboard) -> End:

@@ -9,7 +9,7 @@ import pytest
 
 from dolgo.runner.link import Child, Fault, Job, Kind, Report
 from dolgo.task import berth as berth_room
-from dolgo.task.berth import DEAF_AFTER, Berth
+from dolgo.task.berth import DEAF_AFTER, UNSOUND, Berth
 from dolgo.task.types import ErrorCode, Lease
 from dolgo.task.verdict import UNSTARTED, Loss, TimedOut
 
@@ -142,6 +142,28 @@ def test_after_its_time_an_attempt_ends_as_timed_out_unless_it_came_to_something
     loop.mind(0.0)
     loop.mind(1.0)
     assert loop.berth.ended([report]) == [(one, end or report)]
+
+
+@pytest.mark.parametrize(("report", "sound"), [
+    (Report(0, Kind.DONE, '{"é":[1,null]}'.encode()), True),
+    (Report(0, Kind.DONE, b"[" * 1_500 + b"]" * 1_500), True),
+    (Report(0, Kind.DONE, b"1 2"), False),
+    (Report(0, Kind.DONE, b'{"a":'), False),
+    (Report(0, Kind.DONE, b'"\xff"'), False),
+    (Report(0, Kind.DONE, b""), False),
+    (Report(0, Kind.DONE), False),
+    (Report(0, Kind.ERROR), False),
+    (Report(0, Kind.ERROR, error=Fault(ErrorCode.CANCELLED, "by nobody")), False),
+    (Report(0, Kind.ERROR, error=Fault(ErrorCode.INVALID_PAYLOAD, "it does not fit")), True),
+    (Report(0, Kind.RETRY, error=HANDLER, delay=0.0), True),
+    (Report(0, Kind.RETRY, error=HANDLER, delay=-1.0), False),
+    (Report(0, Kind.RETRY, error=HANDLER, delay=math.nan), False),
+    (Report(0, Kind.RETRY, error=HANDLER, delay=math.inf), False),
+])  # fmt: skip
+def test_what_no_child_of_ours_would_report_is_an_error_of_the_handler(hand: Any, report: Report, sound: bool) -> None:
+    loop = hand()
+    (one,) = loop.aboard(None)
+    assert loop.berth.ended([report]) == [(one, report if sound else Report(0, Kind.ERROR, error=UNSOUND))]
 
 
 @pytest.mark.parametrize("asked", [True, False])
