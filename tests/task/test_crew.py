@@ -335,7 +335,7 @@ async def test_a_drained_crew_replaces_nobody(yard: Yard) -> None:
     id = await yard.one("wait_for", file=file, mark=mark)
     (pid,) = await yard.begun(mark)
     draining = asyncio.create_task(worker.drain())
-    await asyncio.sleep(0.05)
+    await until(lambda: worker._crew._draining)
     kill(pid)
     await asyncio.wait_for(draining, 5)
     task = await yard.task(id)

@@ -149,10 +149,13 @@ async def test_an_idle_worker_makes_no_store_calls_but_heartbeats(any_yard: Yard
     await any_yard.start(slots=1_000)
     await any_yard.end(await any_yard.one("quick"))
     await any_yard.end(await any_yard.one("quick_def"))
-    await asyncio.sleep(0.1)
-    any_yard.store.calls.clear()
-    await asyncio.sleep(0.8)
-    assert any_yard.store.calls.total() <= 1  # the claim that waits in the store
+
+    async def makes_none() -> bool:
+        any_yard.store.calls.clear()
+        await asyncio.sleep(0.8)
+        return any_yard.store.calls.total() <= 1  # the claim that waits in the store
+
+    await until(makes_none)
 
 
 # -- cancel
@@ -230,7 +233,7 @@ async def test_draining_lets_what_runs_end_and_gives_the_rest_back(any_yard: Yar
         await any_yard.begun(mark)
     queued = await any_yard.submit("quick", 5)
     draining = asyncio.create_task(worker.drain())
-    await asyncio.sleep(0.05)
+    await until(lambda: worker._crew._draining)
     Path(file).touch()
     await asyncio.wait_for(draining, 5)
     assert await any_yard.statuses(running + queued) == [Status.DONE] * 2 + [Status.QUEUED] * 5
@@ -241,7 +244,7 @@ async def test_draining_lets_what_runs_end_and_gives_the_rest_back(any_yard: Yar
 async def test_a_worker_without_work_drains_at_once(any_yard: Yard) -> None:
     worker = await any_yard.start()
     await any_yard.end(await any_yard.one("quick"))
-    await asyncio.sleep(0.05)
+    await until(lambda: not len(worker._leases))
     await asyncio.wait_for(worker.drain(), 5)
     (seen,) = await Fleet(any_yard.store.store).all()
     assert seen.info.state in ("running", "draining")
@@ -294,7 +297,7 @@ async def test_a_claim_under_way_when_the_worker_drains_gives_its_tasks_back(any
     (id,) = await any_yard.submit("quick")
     await asyncio.wait_for(made.wait(), DEADLINE)
     draining = asyncio.create_task(worker.drain())
-    await asyncio.sleep(0.05)
+    await until(lambda: worker._draining)
     go.set()
     await asyncio.wait_for(draining, 8)
     await worker.stop()
@@ -338,8 +341,8 @@ async def test_a_worker_can_be_stopped_before_it_has_started(yard: Yard) -> None
 
 
 async def test_a_task_that_outlasts_its_lease_is_renewed(any_yard: Yard) -> None:
-    await any_yard.start(lease=0.3)
-    id = await any_yard.one("sleep", seconds=0.7)
+    await any_yard.start(lease=0.6)
+    id = await any_yard.one("sleep", seconds=1.2)
     await any_yard.come([id], Status.IN_PROGRESS)
     while (await any_yard.task(id)).status is Status.IN_PROGRESS:
         await asyncio.sleep(0.02)
