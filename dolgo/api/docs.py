@@ -52,7 +52,7 @@ def _article(document: Json, id: str, method: str, path: str, operation: Json) -
     parts = [f'<article id="{id}"><h2>{_name(method, path)}</h2>', _text(operation["summary"])]
     parts.append(_text(operation.get("description", "")))
     parts += [_copyable(line) for line in _curl(method, path, operation)]
-    rows = [(p["name"], _kind(p["schema"]), p["in"], p.get("description", "")) for p in operation["parameters"]]
+    rows = [(p["name"], _kind(p["schema"], {}), p["in"], p["description"]) for p in operation["parameters"]]
     parts.append(_table("Parameters", ("name", "kind", "in", ""), rows))
     parts.append(_members(document, operation))
     parts += [_reply(status, reply) for status, reply in operation["responses"].items() if int(status) < 400]
@@ -74,10 +74,11 @@ def _members(document: Json, operation: Json) -> str:
     schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if schema is None:
         return ""
-    schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    schemas = document["components"]["schemas"]
+    schema = schemas[_named(schema)]
     required = schema["required"]
     rows = [
-        (name, _kind(member), "required" if name in required else "", member.get("description", ""))
+        (name, _kind(member, schemas), "required" if name in required else "", member.get("description", ""))
         for name, member in schema["properties"].items()
     ]
     return _table("Body", ("member", "kind", "", ""), rows)
@@ -107,19 +108,25 @@ def _problem(slug: str, example: Json) -> str:
     return f"{title}{_text(example['summary'])}<pre><code>{_json(value)}</code></pre>"
 
 
-def _kind(schema: Json) -> str:
-    """A schema in a few words."""
+def _named(schema: Json) -> str:
+    """The name of the schema that this one refers to."""
+    return str(schema["$ref"].rpartition("/")[2])
+
+
+def _kind(schema: Json, schemas: Json) -> str:
+    """A schema in a few words. One that it refers to is named, unless that is a choice of values."""
     if "anyOf" in schema:
-        return " or ".join(_kind(option) for option in schema["anyOf"])
+        return " or ".join(_kind(option, schemas) for option in schema["anyOf"])
+    if "$ref" in schema:
+        referred = schemas[_named(schema)]
+        return _kind(referred, schemas) if "enum" in referred else _named(schema)
     if "enum" in schema:
         return ", ".join("null" if value is None else str(value) for value in schema["enum"])
-    if "$ref" in schema:
-        return str(schema["$ref"].rpartition("/")[2])
     kind = schema.get("format") or schema.get("type", "any JSON")
     low = schema.get("minimum", schema.get("minLength", schema.get("minItems")))
     high = schema.get("maximum", schema.get("maxLength", schema.get("maxItems")))
     if kind == "array":
-        return f"array of at most {high:,}: {_kind(schema['items'])}"
+        return f"array of at most {high:,}: {_kind(schema['items'], schemas)}"
     return f"{kind}, {int(low or 0):,} to {int(high):,}" if high is not None else str(kind)
 
 

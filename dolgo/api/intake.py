@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,10 +14,11 @@ from dolgo.api.schema import Batch
 from dolgo.errors import InvalidRequest, MalformedJson, Problem
 from dolgo.shape import describe
 from dolgo.shape.walk import Walker
-from dolgo.task.allowed import LONGEST_NAME, RESERVED, NewTask, flaws, flaws_of
+from dolgo.task.allowed import LONGEST_NAME, RESERVED, TIME_RULE, NewTask, flaws, flaws_of
 from dolgo.task.manager import Submission
 
 NOTHING = b"{}"  # what a body says that may be left out
+NO_TIME = ("Invalid RFC3339 encoded datetime", "Expected `datetime` with a timezone component")  # msgspec's words
 REFUSALS = (msgspec.MsgspecError, ValueError, RecursionError)  # all that decoding raises for what was sent
 
 S = TypeVar("S", bound=Struct)
@@ -35,7 +37,7 @@ def read_task(raw: bytes | Raw, at: str = "") -> Submission:
         task = _task(raw)
     except REFUSALS as error:
         value = _parsed(raw, at)
-        raise InvalidRequest.of([*_walker(NewTask).walk(value, at), *flaws(value, at)] or [Problem(at, str(error))]) from None
+        raise InvalidRequest.of([*_wrong(NewTask, value, at), *flaws(value, at)] or [Problem(at, str(error))]) from None
     if found := flaws_of(task, at):
         raise InvalidRequest.of(found)
     return task.submission()
@@ -60,7 +62,7 @@ async def read_batch(body: bytes) -> tuple[list[Raw], list[Problem]]:
         value = _parsed(body, "")  # no list of tasks, so nothing large
     except REFUSALS as error:
         raise _malformed(error, body, "") from None
-    return items, list(_walker(Batch).walk(value, "")) or [wrong]
+    return items, list(_wrong(Batch, value)) or [wrong]
 
 
 def read(body: bytes, struct: type[S]) -> S:
@@ -68,7 +70,7 @@ def read(body: bytes, struct: type[S]) -> S:
     try:
         return msgspec.json.decode(body, type=struct)
     except REFUSALS as error:
-        raise InvalidRequest.of(list(_walker(struct).walk(_parsed(body, ""), "")) or [Problem("", str(error))]) from None
+        raise InvalidRequest.of(list(_wrong(struct, _parsed(body, ""))) or [Problem("", str(error))]) from None
 
 
 def typed_payload(raw: bytes | Raw) -> tuple[str, bytes] | None:
@@ -80,6 +82,12 @@ def typed_payload(raw: bytes | Raw) -> tuple[str, bytes] | None:
         return None
     known_wrong = type.startswith(RESERVED) or not 1 <= len(type) <= LONGEST_NAME
     return None if known_wrong else (type, bytes(members.get("payload", b"{}")))
+
+
+def _wrong(struct: type[Struct], value: Any, at: str = "") -> Iterator[Problem]:
+    """Every member that is wrong; of one that is no time it says how a time looks."""
+    for problem in _walker(struct).walk(value, at):
+        yield problem._replace(detail=TIME_RULE) if problem.detail in NO_TIME else problem
 
 
 @functools.cache

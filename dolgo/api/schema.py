@@ -12,6 +12,7 @@ from dolgo.task.types import Error, OnParentFailure, Outcome, Status
 SCHEMAS = "#/components/schemas/"  # where the OpenAPI document keeps them
 MOST_IN_BATCH = 10_000
 MOST_RUNNING = 1_000_000
+FEWEST_STARTS = 1e-6  # a second: one in eleven days; who wants fewer is better off with a schedule
 MOST_STARTS = 1_000_000.0  # a second
 LONGEST_REASON = 1_000
 LONGEST_EVERY = 366 * 86_400.0  # seconds
@@ -197,7 +198,7 @@ class NewLimits(Struct, frozen=True, forbid_unknown_fields=True):
         UNSET
     )
     rate: Annotated[
-        Annotated[float, Meta(gt=0, le=MOST_STARTS)] | UnsetType | None, Meta(description="Starts a second at most.")
+        Annotated[float, Meta(ge=FEWEST_STARTS, le=MOST_STARTS)] | UnsetType | None, Meta(description="Starts a second at most.")
     ] = UNSET
 
 
@@ -242,7 +243,7 @@ class NewSchedule(Struct, frozen=True, forbid_unknown_fields=True):
     type: Annotated[Name, Meta(description="What kind of work: one of `GET /types`.")]
     cron: Annotated[
         Annotated[str, Meta(min_length=1, max_length=LONGEST_KEY)] | None,
-        Meta(description="Minute, hour, day of month, month, day of week."),
+        Meta(description="Minute, hour, day of month, month, day of week; of six fields the first is the second."),
     ] = None
     every: Annotated[Annotated[float, Meta(ge=1, le=LONGEST_EVERY)] | None, Meta(description="Seconds between two runs.")] = None
     timezone: Annotated[

@@ -138,8 +138,9 @@ class Server:
             said = msgspec.json.decode(response.content, type=Refusal)
         except msgspec.MsgspecError:
             return CallFailed(f"{self.shown} answered {response.status_code}, and not as dolgo does.", code)
+        told = len(said.errors) == 1 and said.errors[0].detail in said.error  # the one that is wrong is in the sentence
         lines = [plain(said.error)] + [
-            f"  {plain(wrong.pointer) or '(the body)'}: {plain(wrong.detail)}" for wrong in said.errors
+            f"  {plain(wrong.pointer) or '(the body)'}: {plain(wrong.detail)}" for wrong in ([] if told else said.errors)
         ]
         if response.status_code == 401:
             lines.append("  The environment variable DOLGO_TOKEN holds the token.")

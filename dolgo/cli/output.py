@@ -17,6 +17,9 @@ from rich.table import Table
 # What a terminal would obey instead of show; names and errors come from whoever submitted them.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+WIDEST = 10_000  # characters of a table's line
+READABLE = 30  # characters of the last cell, if it is folded
+
 
 def plain(value: object) -> str:
     """The value as text that a terminal only shows."""
@@ -53,18 +56,24 @@ def document(raw: bytes) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; where nobody looks, lines with tabs between the cells and no heads."""
+    """Print a table, without columns that are empty; where nobody looks, lines with tabs between all the cells and no heads."""
     cells = [[plain(cell).replace("\n", " ").replace("\t", " ") for cell in line] for line in rows]
     if not sys.stdout.isatty():
         for line in cells:
             data("\t".join(line))
         return
-    drawn = Table(*(head.upper() for head in heads), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in drawn.columns:
-        column.overflow = "fold"  # an id that is cut short is of no use
+    filled = [place for place in range(len(heads)) if not cells or any(line[place] for line in cells)]  # a terminal is narrow
+    drawn = Table(*(heads[place].upper() for place in filled), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in drawn.columns[:-1]:
+        column.no_wrap = True  # an id in pieces is of no use
+    drawn.columns[-1].overflow = "fold"
+    drawn.columns[-1].min_width = min(READABLE, max((len(line[filled[-1]]) for line in cells), default=0))
     for line in cells:
-        drawn.add_row(*line)
-    Console(markup=False, highlight=False).print(drawn)
+        drawn.add_row(*(line[place] for place in filled))
+    console = Console(markup=False, highlight=False)
+    least = console.measure(drawn, options=console.options.update(width=WIDEST)).minimum
+    console.width = max(console.width, least)  # if that is too wide, it is for the terminal to wrap
+    console.print(drawn)
 
 
 def members(values: Iterable[tuple[str, object]]) -> None:

@@ -17,6 +17,8 @@ RESERVED = "dolgo."  # names of dolgo's own types begin so; they are refused at 
 MOST_TRIES = 1000  # retries, and delays in a list
 LONGEST = 100 * 365 * 86_400.0  # seconds in any option; what takes longer is a mistake
 
+FEWEST_STARTS, MOST_STARTS = 1e-6, 1e6  # a second; fewer than one in eleven days is a mistake, or a matter for a schedule
+
 Isolation = Literal["thread", "process"]
 
 
@@ -89,10 +91,10 @@ def _check_numbers(options: Options) -> None:
         raise ValueError(f"priority is 0 to 9, not {options.priority}")
     if not 0 <= (options.retries or 0) <= MOST_TRIES:
         raise ValueError(f"retries is 0 to {MOST_TRIES}, not {options.retries}")
-    for name in ("timeout", "rate"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value <= LONGEST:
-            raise ValueError(f"{name} is more than 0 and at most {LONGEST:.0f}, not {value}")
+    if options.timeout is not None and not 0 < options.timeout <= LONGEST:
+        raise ValueError(f"timeout is more than 0 and at most {LONGEST:.0f}, not {options.timeout}")
+    if options.rate is not None and not FEWEST_STARTS <= options.rate <= MOST_STARTS:
+        raise ValueError(f"rate is {FEWEST_STARTS:f} to {MOST_STARTS:.0f} starts a second, not {options.rate}")
     check_seconds("keep", 0.0 if options.keep is None else options.keep)
     for name in ("max_running", "max_running_per_key"):
         value = getattr(options, name)

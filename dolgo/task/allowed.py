@@ -30,6 +30,7 @@ RESERVED = "dolgo."  # types of dolgo's own begin so; nobody submits them
 NAME_RULE = f"a name has letters, digits, `_`, `-` and `.`, at most {LONGEST_NAME}, and begins with a letter, a digit or `_`"
 TAG_RULE = f"a tag has 1 to {LONGEST_TAG} characters, none of them a control character"
 KEY_RULE = f"a key has 1 to {LONGEST_KEY} characters, none of them a control character"
+TIME_RULE = "it must be a time with a zone, such as 2026-01-31T12:00:00Z"
 NAME_PATTERN = r"^\w[\w.-]{0,99}$"
 
 KEYS = ("unique_key", "limit_key", "ref")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, Refused, TooLarge, UnknownType
 from dolgo.task.announced import Announced
-from dolgo.task.batch import Batch, arranged
+from dolgo.task.batch import REF, Batch, arranged
 from dolgo.task.ids import Ids
 from dolgo.task.types import Dependency, NewTask, OnParentFailure, TypeInfo
 
@@ -129,12 +129,16 @@ def unknown_parents(ids: Sequence[str], depends_on: Sequence[Sequence[str]], *, 
     """The error for ids in `depends_on` that there are no tasks for."""
     unknown = set(ids)
     problems = [
-        Problem(f"{f'/tasks/{place}' if pointed else ''}/depends_on/{number}", f"there is no task {id}")
+        Problem(f"{f'/tasks/{place}' if pointed else ''}/depends_on/{number}", _missing(id))
         for place, parents in enumerate(depends_on)
         for number, id in enumerate(parents)
         if id in unknown
     ]
     return InvalidRequest.of(problems)
+
+
+def _missing(id: str) -> str:
+    return "only the tasks of a batch can name one another" if id.startswith(REF) else f"there is no task {id}"
 
 
 def _unique_key(submission: Submission, options: Mapping[str, object]) -> str | None:

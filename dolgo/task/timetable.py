@@ -12,6 +12,7 @@ from cronsim import CronSim, CronSimError
 
 SHORTEST = 1.0  # seconds between two ticks
 LONGEST = 366 * 86_400.0  # seconds
+FIELDS = "the fields are minute, hour, day of month, month, day of week, as in '30 2 * * *'"
 
 
 class Timetable(Protocol):
@@ -32,7 +33,7 @@ class Cron:
         try:
             first = next(self.after(datetime.now(UTC).timestamp()), None)
         except CronSimError as error:
-            raise ValueError(f"{expression!r} is no cron expression: {error}") from None
+            raise ValueError(_why_not(expression, error)) from None
         if first is None:
             raise ValueError(f"{expression!r} fits no time at all")
 
@@ -60,6 +61,16 @@ class Every:
             if tick > time:
                 yield tick
             number += 1
+
+
+def _why_not(expression: str, error: CronSimError) -> str:
+    """What is wrong with an expression, in words that lead to a right one."""
+    fields = expression.split()
+    try:
+        CronSim(" ".join([*fields[:-2], "*", *fields[-1:]]), datetime.now(UTC))
+    except CronSimError:
+        return f"{expression!r} is no cron expression: {error}; {FIELDS}"
+    return f"{expression!r} fits no time at all: there is no such month, or no such day in it"
 
 
 def zone(name: str) -> ZoneInfo:

@@ -107,6 +107,20 @@ async def test_a_batch_that_cannot_be_arranged_is_refused_whole(web: Web, tasks:
     assert (await web.http.get("/tasks")).json()["tasks"] == []
 
 
+@pytest.mark.parametrize(
+    ("members", "detail"),
+    [
+        ({"run_at": "tomorrow"}, "it must be a time with a zone, such as 2026-01-31T12:00:00Z"),
+        ({"expires_at": "2026-01-31T12:00:00"}, "it must be a time with a zone, such as 2026-01-31T12:00:00Z"),
+        ({"depends_on": ["ref:a"]}, "only the tasks of a batch can name one another"),
+        ({"depends_on": ["a"]}, "there is no task a"),
+    ],
+)
+async def test_what_is_wrong_is_told_with_the_way_out(web: Web, members: dict[str, Any], detail: str) -> None:
+    problem = refused(await web.http.post("/tasks", json={"type": "pause", **members}), 422, "invalid-request")
+    assert [wrong["detail"] for wrong in problem["errors"]] == [detail]
+
+
 async def test_attempts_that_failed_are_shown_while_there_is_another(web: Web) -> None:
     id = await web.submit(retries=1)
     await web.run(id, error="oh")

@@ -104,6 +104,8 @@ async def test_a_queue_need_not_have_tasks_to_be_held_back(web: Web) -> None:
         ("PATCH", "/queues/q", {"max_running": 1.5, "max_running_per_key": -1, "rate": 0, "colour": 1},
          ["/max_running", "/max_running_per_key", "/rate", "/colour"]),
         ("PATCH", "/queues/q", {"rate": "fast"}, ["/rate"]),
+        ("PATCH", "/queues/q", {"rate": 1e-7}, ["/rate"]),
+        ("PATCH", "/queues/q", {"rate": 1e7}, ["/rate"]),
         ("PATCH", "/queues/q", [], [""]),
         ("PATCH", "/queues/a%20b", {"rate": 1}, ["/path/queue"]),
         ("PUT", "/queues/q/pause", {"until": "tomorrow", "reason": 5, "why": ""}, ["/until", "/reason", "/why"]),

@@ -82,6 +82,16 @@ def test_a_terminal_gets_a_table_without_colours_when_none_are_wanted(stub: Stub
     assert "\x1b[3" not in shown
 
 
+def test_a_terminal_gets_no_empty_columns_and_ids_in_one_piece_however_narrow_it_is(stub: Stub) -> None:
+    id = "01976f2e-8c1a-7c3e-9b2d-5a4f0e6d7c81"
+    stub.answer("GET /workers", {"workers": [{"id": id, "host": "h", "state": "running", "slots": 5, "heartbeat_age": 1.0}]})
+    code, shown = on_terminal("stdout", "workers", DOLGO_URL=stub.url, NO_COLOR="1", COLUMNS="50")
+    assert code == 0
+    assert id in shown
+    assert "PID" not in shown
+    assert "RUNNING" in shown
+
+
 def test_a_terminal_gets_json_with_white_space_and_nothing_it_would_obey(stub: Stub) -> None:
     stub.answer("GET /tasks/a", '{"id":"a","status":"done","result":{"x":"\x9b2J","n":1.10}}'.encode())
     code, shown = on_terminal("stdout", "result", "a", DOLGO_URL=stub.url)

@@ -35,6 +35,13 @@ def test_a_retry_is_not_repeated_when_its_answer_is_lost(run: Run, stub: Stub) -
     assert len(stub.asked("POST /tasks/a/retry")) == 1
 
 
+def test_what_is_wrong_is_not_told_twice(run: Run, stub: Stub) -> None:
+    stub.refuse(
+        "POST /tasks", 422, "The request cannot be used: /timeout: Expected `float` > 0.", _timeout="Expected `float` > 0"
+    )
+    assert run("submit", "t").err == "dolgo: The request cannot be used: /timeout: Expected `float` > 0.\n"
+
+
 def test_a_store_that_stays_away_is_told_as_the_server_tells_it(run: Run, stub: Stub) -> None:
     stub.refuse("GET /tasks/a", 503, "The store cannot be read right now.")
     ran = run("get", "a")

@@ -63,7 +63,10 @@ def test_what_a_type_says_is_announced_as_plain_data(given: dict[str, Any], said
         ({"isolation": "fork"}, "Invalid enum value 'fork'"),
         ({"max_running": 0}, "max_running is 1 or more, not 0"),
         ({"max_running_per_key": 0}, "max_running_per_key is 1 or more"),
-        ({"rate": 0}, "rate is more than 0"),
+        ({"rate": 0}, "rate is 0.000001 to 1000000"),
+        ({"rate": 1e-7}, "rate is 0.000001"),
+        ({"rate": 1e7}, "rate is 0.000001"),
+        ({"rate": float("nan")}, "rate is 0.000001"),
         ({"unique": "yes"}, "Expected `bool`"),
     ],
 )

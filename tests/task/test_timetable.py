@@ -44,7 +44,10 @@ def test_in_the_hour_that_comes_twice_in_autumn_a_daily_run_comes_once() -> None
 
 @pytest.mark.parametrize(("expression", "zone", "reason"), [
     ("61 * * * *", "UTC", "is no cron expression"), ("nonsense", "UTC", "is no cron expression"),
-    ("", "UTC", "is no cron expression"), ("0 0 31 2 *", "UTC", "fits no time|is no cron expression"),
+    ("", "UTC", "is no cron expression"), ("0 0 31 2 *", "UTC", "no such day in it"),
+    ("0 0 31 2,4 *", "UTC", "no such day in it"),
+    ("0 0 * 13 *", "UTC", "no such month"), ("@daily", "UTC", "the fields are minute, hour"),
+    ("0 0 0 31 2 *", "UTC", "no such day in it"), ("0 0 32 * *", "UTC", "Bad day-of-month"),
     ("* * * * *", "Europe/Nowhere", "no time zone"), ("* * * * *", "../etc/passwd", "no time zone"),
     ("* * * * *", "", "no time zone"),
 ])  # fmt: skip
