@@ -156,9 +156,9 @@ def restart(turn: Turn, row: TaskRow, found: Parents, *, run_at: float) -> None:
     turn.moved(row.id, row.line, row.key, row.state, state, row.attempt)
     if waits:
         run(turn.connection, "edges_open", row.n)
-        turn.changed()
     else:
         turn.joined(row.line, row.key, rank, state)
+    turn.changed()
     turn.restarted.append(row.id)
 
 
