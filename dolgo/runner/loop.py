@@ -181,7 +181,8 @@ class LoopChild:
             self._loop.call_soon_threadsafe(self._flush)
 
     def _flush(self) -> None:
-        """Send what has ended, at once: a crash in the next line of a handler must not take it along."""
+        """Send what has ended, at once: a crash in the next line of a handler must not take it along. Then what waits for all to
+        be sent begins: the last notes of a job stand before its report, and hold up the next one until here."""
         if self._reports:
             self.outlet.put(pack_ended(self._reports))
             self._reports = []
@@ -190,8 +191,9 @@ class LoopChild:
         elif self._stopping and not self._running:
             self._finished = True
             self._loop.stop()
+        elif self._waiting and not self._stopping:
+            self._fill()
 
     def _on_room(self) -> None:
         self._loop.remove_writer(self._link.fileno())
         self._flush()
-        self._fill()

@@ -101,6 +101,12 @@ async def test_what_runs_at_once_has_a_log_each(nest: Nest) -> None:
         assert [line[3] for line in ward.lines(key)] == [f"{name} {number}" for number in range(3)]
 
 
+@pytest.mark.parametrize("type_", ["say_async", "say_thread"])
+async def test_what_waits_for_a_slot_begins_when_one_that_said_something_ends(nest: Nest, type_: str) -> None:
+    ward = await nest.hatch("loop", slots=2)
+    await ward.ended(*ward.send(*[(type_, {"how": "log"})] * 20))
+
+
 async def test_pieces_are_named_by_their_attempt_and_bear_an_event(nest: Nest) -> None:
     ward = await nest.hatch("loop")
     (key,) = ward.send(("say_async", {"how": "log"}), attempt=12)
