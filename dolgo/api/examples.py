@@ -68,13 +68,22 @@ TYPE: dict[str, Any] = {
     "description": "Say it louder.",
     "payload_schema": {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "shout",
-        "type": "object",
-        "properties": {"text": {"type": "string"}, "marks": {"type": "integer", "default": 1}},
-        "required": ["text"],
-        "additionalProperties": False,
+        "$ref": "#/$defs/shout",
+        "$defs": {
+            "shout": {
+                "title": "shout",
+                "type": "object",
+                "properties": {"text": {"type": "string"}, "marks": {"default": 1, "type": "integer"}},
+                "required": ["text"],
+                "additionalProperties": False,
+            }
+        },
     },
-    "result_schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "result_schema": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+    },
     "options": {"queue": "default", "priority": 5, "retries": 3},
     "workers": 1,
 }

@@ -62,6 +62,7 @@ async def test_it_names_the_values_of_a_choice(web: Web) -> None:
     assert "<td>cancel, run or null</td>" in (await web.http.get("/docs")).text
 
 
+@pytest.mark.anyio
 async def test_it_asks_nobody_else_for_anything(web: Web) -> None:
     read = Reader((await web.http.get("/docs")).text)
     for target in read.targets:
