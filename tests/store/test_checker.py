@@ -471,16 +471,26 @@ BROKEN: dict[type[MemoryStore], str] = {
 def test_a_broken_store_is_caught(broken: type[MemoryStore]) -> None:
     machine = type("Machine", (StoreMachine,), {"make": staticmethod(lambda folder, clock: broken(clock=clock))})
     with pytest.raises(AssertionError, match=BROKEN[broken]):
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=400,
-                stateful_step_count=40,
-                deadline=None,
-                database=None,
-                derandomize=True,  # the question is whether the rules can find it, not whether luck does
-                phases=[Phase.generate],
-                report_multiple_bugs=False,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        search(machine)
+
+
+def search(machine: type[StoreMachine]) -> None:
+    """Walk on the same ways each time the tests are run, until something is found."""
+    for steps in STEPS:
+        walk(machine, steps)
+
+
+def walk(machine: type[StoreMachine], steps: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=400,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            derandomize=True,  # the question is whether the rules can find it, not whether luck does
+            phases=[Phase.generate],
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
