@@ -85,23 +85,23 @@ class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
 
     def submission(self) -> Submission:
         """What the manager takes."""
-        return Submission(
-            type=self.type,
-            payload=bytes(self.payload or b"{}"),
-            queue=self.queue,
-            priority=self.priority,
-            run_at=seconds(self.run_at),
-            delay=self.delay or 0.0,
-            tags=self.tags or (),
-            timeout=self.timeout,
-            retries=self.retries,
-            keep=self.keep,
-            expires_at=seconds(self.expires_at),
-            depends_on=self.depends_on or (),
-            on_parent_failure=self.on_parent_failure or OnParentFailure.CANCEL,
-            unique_key=self.unique_key,
-            limit_key=self.limit_key,
-            ref=self.ref,
+        return Submission(  # by place: by name it takes three times as long, and every submit comes by here
+            self.type,
+            bytes(self.payload or b"{}"),
+            self.queue,
+            self.priority,
+            seconds(self.run_at),
+            self.delay or 0.0,
+            self.tags or (),
+            self.timeout,
+            self.retries,
+            self.keep,
+            seconds(self.expires_at),
+            self.depends_on or (),
+            self.on_parent_failure or OnParentFailure.CANCEL,
+            self.unique_key,
+            self.limit_key,
+            self.ref,
         )
 
 

@@ -34,7 +34,7 @@ class Rules(Struct, frozen=True):
     max_losses: int = 3
 
 
-class Submission(Struct, frozen=True):
+class Submission(Struct, frozen=True, gc=False):
     """One task as a caller asks for it. What is None is taken from its type."""
 
     type: str
@@ -104,24 +104,26 @@ class Intake:
         options = info.options
         priority = options.get("priority", _DEFAULT_PRIORITY) if submission.priority is None else submission.priority
         retries = options.get("retries", 0) if submission.retries is None else submission.retries
-        return NewTask(
-            id=self._ids.new(),
-            type=info.name,
-            hash=info.hash,
-            queue=submission.queue or options.get("queue", _DEFAULT_QUEUE),
-            payload=submission.payload,
-            priority=priority,
-            lead=priority * self._rules.ageing,
-            run_at=submission.run_at,
-            delay=submission.delay,
-            max_attempts=1 + retries,
-            tags=submission.tags,
-            timeout=options.get("timeout") if submission.timeout is None else submission.timeout,
-            keep=options.get("keep") if submission.keep is None else submission.keep,
-            expires_at=submission.expires_at,
-            on_parent_failure=submission.on_parent_failure,
-            unique_key=_unique_key(submission, options),
-            limit_key=submission.limit_key,
+        return NewTask(  # by place: by name it takes three times as long, and every task comes by here
+            self._ids.new(),
+            info.name,
+            info.hash,
+            submission.queue or options.get("queue", _DEFAULT_QUEUE),
+            submission.payload,
+            priority,
+            priority * self._rules.ageing,
+            submission.run_at,
+            submission.delay,
+            1 + retries,
+            submission.tags,
+            options.get("timeout") if submission.timeout is None else submission.timeout,
+            options.get("keep") if submission.keep is None else submission.keep,
+            0.0,
+            submission.expires_at,
+            (),
+            submission.on_parent_failure,
+            _unique_key(submission, options),
+            submission.limit_key,
         )
 
 

@@ -93,7 +93,7 @@ class Dependency(Struct, frozen=True):
     ref: str | None = None  # what the dependent called it, if both came in one batch
 
 
-class NewTask(Struct, frozen=True):
+class NewTask(Struct, frozen=True, gc=False):
     """A task as it is submitted; the store adds the time."""
 
     id: str  # UUIDv7, lower case; submitting the same id again changes nothing

@@ -37,6 +37,9 @@ HOPELESS = frozenset({ErrorCode.UNSERIALISABLE_RESULT, ErrorCode.RESULT_TOO_LARG
 
 def verdict(lease: Lease, end: End, *, max_losses: int, pause: Callable[[int], float]) -> Settlement:
     """The settlement for how a child said, or showed by dying, that an attempt ended. `pause` is the backoff of its type."""
+    if isinstance(end, Report) and end.kind is Kind.DONE:  # first, because nearly all are
+        return Settlement(lease, Status.DONE, Outcome.DONE, end.result, None, 0.0, lease.failures, lease.losses, False, True,
+                          lease.deferrals)  # fmt: skip
     match end:
         case Loss():
             return _lost(lease, end, max_losses)

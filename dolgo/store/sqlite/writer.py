@@ -124,11 +124,13 @@ class Writer:
         try:
             turn = Turn(connection, self._lines, self._clock())
             answers: list[Any] = [None] * len(batch)
-            for verb, apply in verbs.items():
-                places = [place for place, operation in enumerate(batch) if operation.verb == verb]
-                if places:
-                    for place, answer in zip(places, apply(turn, [batch[p].argument for p in places]), strict=True):
-                        answers[place] = answer
+            places: dict[str, list[int]] = {}
+            for place, operation in enumerate(batch):
+                places.setdefault(operation.verb, []).append(place)
+            for verb in [verb for verb in verbs if verb in places]:
+                found = places[verb]
+                for place, answer in zip(found, verbs[verb](turn, [batch[p].argument for p in found]), strict=True):
+                    answers[place] = answer
             follow(turn)
             turn.finish()
             connection.execute("COMMIT")
