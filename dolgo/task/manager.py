@@ -40,7 +40,6 @@ from dolgo.task.types import (
     Status,
     Task,
 )
-from dolgo.task.verdict import End as Ending
 from dolgo.task.verdict import Ended, given_back, unwritable, verdict
 from dolgo.task.waiting import Reason, Waiting
 
@@ -337,7 +336,8 @@ class Manager:
     async def settle(self, ended: Sequence[Ended]) -> Sequence[bool]:
         """Decide what becomes of each attempt and write it; whether each took. What the store refuses to keep fails alone."""
         try:
-            return await self._write([self._verdict(lease, end) for lease, end in ended])
+            most, pause = self._rules.max_losses, self._pause
+            return await self._write([verdict(lease, end, max_losses=most, pause=pause) for lease, end in ended])
         except Refused:
             raise
         except Exception as error:
@@ -347,11 +347,8 @@ class Manager:
             log.exception("How attempt %d of task %s ended cannot be stored.", lease.attempt, lease.id)
             return await self._write([unwritable(lease, f"{type(error).__name__}: {error}")])
 
-    def _verdict(self, lease: Lease, end: Ending) -> Settlement:
-        def wait(tries: int) -> float:
-            return pause(self.types.options(lease.type, lease.hash).get("backoff"), tries, self._random)
-
-        return verdict(lease, end, max_losses=self._rules.max_losses, pause=wait)
+    def _pause(self, lease: Lease, tries: int) -> float:
+        return pause(self.types.options(lease.type, lease.hash).get("backoff"), tries, self._random)
 
     async def note(self, notes: Sequence[Note]) -> Sequence[bool]:
         """Keep what handlers say of their tasks; whether each was written under the token in force."""

@@ -29,14 +29,15 @@ class TimedOut(Struct, frozen=True):
 
 End = Report | Loss | Interrupted | TimedOut
 Ended = tuple[Lease, End]
+Pause = Callable[[Lease, int], float]  # seconds to wait after so many tries, by the backoff of the lease's type
 
 UNSTARTED = Report(0, Kind.UNSTARTED)  # the end of an attempt that no child has begun
 MOST_DEFERRALS = 1_000  # times a handler may ask for another attempt: past it something will never come true
 HOPELESS = frozenset({ErrorCode.UNSERIALISABLE_RESULT, ErrorCode.RESULT_TOO_LARGE, ErrorCode.INVALID_PAYLOAD})  # the same again
 
 
-def verdict(lease: Lease, end: End, *, max_losses: int, pause: Callable[[int], float]) -> Settlement:
-    """The settlement for how a child said, or showed by dying, that an attempt ended. `pause` is the backoff of its type."""
+def verdict(lease: Lease, end: End, *, max_losses: int, pause: Pause) -> Settlement:
+    """The settlement for how a child said, or showed by dying, that an attempt ended."""
     if isinstance(end, Report) and end.kind is Kind.DONE:  # first, because nearly all are
         return Settlement(lease, Status.DONE, Outcome.DONE, end.result, None, 0.0, lease.failures, lease.losses, False, True,
                           lease.deferrals)  # fmt: skip
@@ -94,27 +95,27 @@ def _again(lease: Lease, outcome: Outcome, error: Error, delay: float, *, failur
                       deferrals=lease.deferrals + deferrals)  # fmt: skip
 
 
-def _failed(lease: Lease, error: Error, pause: Callable[[int], float], outcome: Outcome = Outcome.FAILED) -> Settlement:
+def _failed(lease: Lease, error: Error, pause: Pause, outcome: Outcome = Outcome.FAILED) -> Settlement:
     """Another attempt if there is one left and it could help."""
     failures = lease.failures + 1
     if failures < lease.max_attempts and error.code not in HOPELESS:
-        return _again(lease, outcome, error, pause(failures), failures=1)
+        return _again(lease, outcome, error, pause(lease, failures), failures=1)
     return _final(lease, Status.FAILED, outcome, error=error, failures=failures)
 
 
-def _timed_out(lease: Lease, pause: Callable[[int], float]) -> Settlement:
+def _timed_out(lease: Lease, pause: Pause) -> Settlement:
     error = Error(ErrorCode.TIMEOUT, f"It took longer than its timeout of {lease.timeout or 0.0:g} s.", attempt=lease.attempt)
     return _failed(lease, error, pause, Outcome.TIMEOUT)
 
 
-def _deferred(lease: Lease, end: Report, pause: Callable[[int], float]) -> Settlement:
+def _deferred(lease: Lease, end: Report, pause: Pause) -> Settlement:
     """The handler asked for another attempt, which is no failure: but not for ever."""
     deferrals, error = lease.deferrals + 1, _error(lease, end)
     if deferrals > MOST_DEFERRALS:
         reason = f"It asked to be tried again more than {MOST_DEFERRALS:,} times; the last reason: {error.message}"
         error = replace(error, message=reason)
         return _final(lease, Status.FAILED, Outcome.FAILED, error=error, failures=lease.failures + 1)
-    delay = pause(deferrals) if end.delay is None else end.delay
+    delay = pause(lease, deferrals) if end.delay is None else end.delay
     return _again(lease, Outcome.RETRY, error, delay, deferrals=1)
 
 

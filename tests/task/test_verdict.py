@@ -31,7 +31,7 @@ def lease(**changes: Any) -> Lease:
     return Lease(**(fields | changes))
 
 
-def pause(tries: int) -> float:
+def pause(lease: Lease, tries: int) -> float:
     """A backoff that tells after how many tries it was asked for."""
     return 100.0 + tries
 
