@@ -84,7 +84,7 @@ class Parts:
         self.manager = Manager(store, rules=rules, types=types, notify=self.notify, fleet=self.fleet, clock=time.time)
         self.schedules = Schedules(store, self.manager)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
-        self.upkeep = Upkeep(store, self.fleet, types, keeping=keeping, host=this_host())
+        self.upkeep = Upkeep(store, self.fleet, types, self.schedules, keeping=keeping, host=this_host())
         self.setup = Setup(
             settings.tasks, max(1, settings.slots), settings.max_result, settings.reload, settings.log_format, settings.grace
         )

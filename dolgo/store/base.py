@@ -225,7 +225,7 @@ class Store(ABC):
         """`failed`, `cancelled` → `queued`, or `waiting` by its parents as they are now. Generation + 1.
 
         Failures, losses and deferrals at 0; history, attempt numbers and notes go on; an `expires_at` that has passed is lifted.
-        Dependents that were cancelled because of it, and would not be cancelled by their other parents as they are now, are
+        Dependents that were cancelled because of it alone, and would not be cancelled by their other parents as they are now, are
         revived: in the same way, but not before their own `run_at`; in the same commit up to `CASCADED`, the rest by `cascade`,
         and theirs after them. One whose `unique_key` another has taken stays."""
 

@@ -14,12 +14,14 @@ from dolgo.store.base import Store
 from dolgo.task.allowed import NewTask, flaws_of
 from dolgo.task.ids import Ids
 from dolgo.task.intake import Submission
-from dolgo.task.types import Lease, Note, Put, Status
+from dolgo.task.types import Dependency, Lease, Note, Put, Status
 
 MOST_STEP = 1 << 20  # bytes of a step's result
 LONGEST_NAME = 200  # characters of the name of a step, or of a call
 STEP = "step/"  # what notes are called
 SUBMITTED = "submitted/"
+MANY = 50  # parents of a task; so many and fewer are quickly read
+REMEMBERED = 20  # tasks whose many parents are kept at hand
 
 
 class SubmitAs(Protocol):

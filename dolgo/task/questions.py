@@ -21,7 +21,7 @@ WEIGHT = 200  # bytes a question takes beside its body
 
 
 class Questions:
-    """The questions of one child, in the order they came. One whose attempt is over is dropped, and so is its answer."""
+    """The questions of one child, in the order they came. Each is answered: one whose attempt is over with that."""
 
     def __init__(self, berth: Berth, ask: Callable[[Lease, Ask], Awaitable[bytes]]) -> None:
         self._berth = berth
@@ -34,7 +34,7 @@ class Questions:
         """Have these answered."""
         for ask in asks:
             if self._bytes > MOST_WAITING:
-                self._answer(ask, Answer(ask.number, None, "Too many questions wait for an answer."))
+                self._answer(Answer(ask.number, None, "Too many questions wait for an answer."))
             else:
                 self._waiting.append(ask)
                 self._bytes += _weight(ask)
@@ -44,10 +44,9 @@ class Questions:
         while self._waiting and len(self._tasks) < AT_ONCE:
             ask = self._waiting.popleft()
             self._bytes -= _weight(ask)
-            if self._lease(ask) is not None:
-                task = asyncio.create_task(self._see_to(ask))
-                self._tasks.add(task)
-                task.add_done_callback(self._seen_to)
+            task = asyncio.create_task(self._see_to(ask))
+            self._tasks.add(task)
+            task.add_done_callback(self._seen_to)
 
     def _seen_to(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -55,14 +54,15 @@ class Questions:
 
     async def _see_to(self, ask: Ask) -> None:
         """Ask and answer. A store that is away for a while is waited for, as long as the attempt runs."""
-        tries = 0
-        while (lease := self._lease(ask)) is not None:
-            answer = await self._found(lease, ask)
-            if answer is not None:
-                self._answer(ask, answer)
-                break
-            await asyncio.sleep(BACKOFF[min(tries, len(BACKOFF) - 1)])
+        answer, tries = None, 0
+        while answer is None:
+            if tries:
+                await asyncio.sleep(BACKOFF[min(tries, len(BACKOFF)) - 1])
+            aboard = self._berth.aboard.get(ask.key)
+            over = Answer(ask.number, None, "The attempt is over.")
+            answer = over if aboard is None else await self._found(aboard.lease, ask)
             tries += 1
+        self._answer(answer)
 
     async def _found(self, lease: Lease, ask: Ask) -> Answer | None:
         """The answer; None if the store cannot be asked now."""
@@ -76,14 +76,9 @@ class Questions:
             log.exception("A question of task %s could not be answered.", lease.id)
             return Answer(ask.number, None, f"The worker could not answer: {type(error).__name__}.")
 
-    def _answer(self, ask: Ask, answer: Answer) -> None:
-        if self._lease(ask) is not None and self._berth.child is not None:
+    def _answer(self, answer: Answer) -> None:
+        if self._berth.child is not None:
             self._berth.child.answer([answer])
-
-    def _lease(self, ask: Ask) -> Lease | None:
-        """The lease of the attempt that asks; None when it is over."""
-        aboard = self._berth.aboard.get(ask.key)
-        return None if aboard is None else aboard.lease
 
 
 def _weight(ask: Ask) -> int:

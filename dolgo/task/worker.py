@@ -216,7 +216,7 @@ class Worker:
             else:
                 answers.append(task.result())
                 self._claimed(answers[-1], claimed.limit, within)
-        if answers:  # not those of the last alone, which may know less of what becomes claimable
+        if answers:  # what one claim may not have, another may: the soonest counts
             self._seen = min(answer.seen for answer in answers)
             self._next_at = min((answer.next_at for answer in answers if answer.next_at is not None), default=None)
 

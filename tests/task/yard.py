@@ -41,7 +41,8 @@ class Yard:
     def another_manager(self, store: Store | None = None) -> Manager:
         """As another process has it."""
         store = store or self.store.store
-        return Manager(store, rules=Rules(), types=Announced(store), notify=self.notify, clock=time.time)
+        types, fleet = Announced(store), Fleet(store)
+        return Manager(store, rules=Rules(), types=types, notify=self.notify, fleet=fleet, clock=time.time)
 
     def worker(
         self,

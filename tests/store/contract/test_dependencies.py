@@ -550,6 +550,17 @@ async def test_a_claim_that_waits_gets_what_an_end_releases(store: Store) -> Non
     assert [lease.id for lease in answer.leases] == [child]
 
 
+async def test_what_somebody_cancelled_is_not_revived_though_its_parent_had_cancelled_it_before(store: Store) -> None:
+    top = await hold(store)
+    wanted, unwanted = await submit(store, *(task(depends_on=after(top.id)) for _ in range(2)))
+    await store.settle([failed(top)])
+    assert await store.cancel([unwanted]) == [Change(Status.CANCELLED, Status.CANCELLED)]
+    await store.retry([top.id])
+    assert await statuses(store, wanted, unwanted) == [Status.WAITING, Status.CANCELLED]
+    await store.retry([unwanted])
+    assert await status(store, unwanted) == Status.WAITING
+
+
 async def test_a_task_for_later_that_is_revived_is_still_for_later(store: Store, clock: Clock) -> None:
     parent = await hold(store)
     (child,) = await submit(store, task(depends_on=(Dependency(parent.id),), run_at=clock.now + 1_000))
