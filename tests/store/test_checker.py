@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 from msgspec.structs import replace
 
@@ -462,7 +464,7 @@ BROKEN: dict[type[MemoryStore], str] = {
     ExpiresWhatHasStarted: "cancelled by nobody|^expired",
     TakesAnyNote: "notes that took",
     LosesANoteWithAnAttempt: "the details|notes of",
-    PrunesWhatIsNeeded: "^pruned",
+    PrunesWhatIsNeeded: "pruned",
     KeepsTheGeneration: "^task ",
 }
 
@@ -478,9 +480,10 @@ def test_a_broken_store_is_caught(broken: type[MemoryStore]) -> None:
 
 
 def search(machine: type[StoreMachine]) -> None:
-    """Walk on the same ways each time the tests are run, until something is found."""
+    """Walk on the same ways each time the tests are run, until something is found that is found again on the same way."""
     for steps in STEPS:
-        walk(machine, steps)
+        with suppress(Flaky):  # ids and tokens differ from walk to walk, and now and then that leads elsewhere
+            walk(machine, steps)
 
 
 def walk(machine: type[StoreMachine], steps: int) -> None:
