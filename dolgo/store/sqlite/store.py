@@ -84,10 +84,10 @@ class SqliteStore(Store):
 
     # -- news of commits
 
-    def _committed(self, events: Sequence[Row], work: bool) -> None:
+    def _committed(self, first_seq: int, events: Sequence[Row], work: bool) -> None:
         """A commit of this process. On the loop, after its callers were answered."""
         if events:
-            self._tail.add(events)
+            self._tail.add(first_seq, events)
             self.log.ring()
             self._checkpointer.ask()
         if work:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dolgo.store.sqlite.sql import Row
 
+STATUS = (0, None)  # kind and data of an event that tells of a status
 KEPT = 10_000  # events; about a second of the fastest worker
 
 
@@ -14,17 +15,18 @@ class Tail:
 
     def __init__(self, head: int) -> None:
         self.head = head  # the newest seq known, of any process
-        self._rows: list[Row] = []  # seq, time, id, line, state, attempt, kind, data
+        self._first = 0  # the seq of the first row here
+        self._rows: list[Row] = []  # time, id, line, state, attempt, and of a note kind and data
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """The events of one commit of ours, with their numbers."""
-        first = rows[0][0]
-        if not self._rows or first != self._rows[-1][0] + 1:
-            self._rows = []
+    def add(self, first: int, rows: Sequence[Row]) -> None:
+        """The events of one commit of ours, and the number of the first. Most are never read, so they stay as they are."""
+        if first != self._first + len(self._rows):
+            self._first, self._rows = first, []
         self._rows += rows
         if len(self._rows) > 2 * KEPT:
+            self._first += len(self._rows) - KEPT
             del self._rows[:-KEPT]
-        self.head = max(self.head, rows[-1][0])
+        self.head = max(self.head, first + len(rows) - 1)
 
     def moved_on(self, head: int) -> bool:
         """True if the log has events that this process has not heard of."""
@@ -33,10 +35,11 @@ class Tail:
         return news
 
     def after(self, seq: int, limit: int) -> list[Row] | None:
-        """The rows with a larger seq, in order; None if they have to be read from the database."""
+        """The rows with a larger seq, in order: seq, time, id, line, state, attempt, kind, data. None if they have to be read
+        from the database."""
         if seq == self.head:
             return []
-        if seq > self.head or not self._rows or self._rows[-1][0] != self.head or seq + 1 < self._rows[0][0]:
+        if seq > self.head or self._first + len(self._rows) - 1 != self.head or seq + 1 < self._first:
             return None
-        start = seq + 1 - self._rows[0][0]
-        return self._rows[start : start + limit]
+        start = seq + 1 - self._first
+        return [(seq + n, *row, *STATUS[len(row) - 5 :]) for n, row in enumerate(self._rows[start : start + limit], start=1)]

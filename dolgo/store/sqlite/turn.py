@@ -30,7 +30,8 @@ class Turn:
         self.connection = connection
         self.now = now
         self.lines = lines
-        self.events: list[Row] = []  # time, id, line, state, attempt; after `finish` with seq before, and kind and data behind
+        self.events: list[Row] = []  # time, id, line, state, attempt; after `finish` with those of notes before
+        self.first_seq = 0  # of the first of them, after `finish`
         self.note_events: list[Row] = []  # time, id, line, state, attempt, kind, data
         self.work = False  # something may have become claimable
         self.ended: list[str] = []  # tasks that came to an end, whose dependents are to be seen to
@@ -155,6 +156,5 @@ class Turn:
         """Notes before ends: whoever follows a task stops at its end."""
         _, noted = run_rows(self.connection, "log_notes", self.note_events)
         _, last = run_rows(self.connection, "log", self.events)
-        first = (last or noted) - len(self.note_events) - len(self.events) + 1
-        notes = [(seq, *row) for seq, row in enumerate(self.note_events, start=first)]
-        self.events = notes + [(seq, *row, 0, None) for seq, row in enumerate(self.events, start=first + len(notes))]
+        self.events = self.note_events + self.events
+        self.first_seq = (last or noted) - len(self.events) + 1

@@ -30,7 +30,8 @@ _UNAVAILABLE = {
 }  # fmt: skip
 _DOUBTFUL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}  # what is on disk is not known
 
-Committed = Callable[[Sequence[Row], bool], None]  # called on the loop with the events of a commit, and whether there is new work
+# Called on the loop with the number of a commit's first event, its events, and whether there is new work.
+Committed = Callable[[int, Sequence[Row], bool], None]
 
 
 class Writer:
@@ -73,7 +74,7 @@ class Writer:
         """Callers first, then those who wait for news. On the loop."""
         self._batcher.answer(batch, answers)
         if turn is not None:
-            self._committed(turn.events, turn.work)
+            self._committed(turn.first_seq, turn.events, turn.work)
 
     def _commit_or_explain(self, batch: list[Operation]) -> tuple[list[Any], Turn | None]:
         try:
@@ -113,6 +114,7 @@ class Writer:
                 continue
             answers.extend(answer)
             if last is not None:
+                turn.first_seq = last.first_seq if last.events else turn.first_seq
                 turn.events[:0] = last.events
                 turn.work = turn.work or last.work
             last = turn
