@@ -472,6 +472,7 @@ BROKEN: dict[type[MemoryStore], str] = {
 STEPS = (40, 30, 50, 60)  # of a walk: other lengths lead other ways, for what is found on few of them
 
 
+@pytest.mark.timeout(240)  # some are found on few ways only
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_store_is_caught(broken: type[MemoryStore]) -> None:
     machine = type("Machine", (StoreMachine,), {"make": staticmethod(lambda folder, clock: broken(clock=clock))})
