@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from heapq import heapify, heappop, heappush
-from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 SLACK = 64  # entries that may have left before a sweep is worth its price
@@ -107,11 +106,6 @@ class Keys(Generic[K]):
         if len(self._keys) > 2 * len(self._live) + SLACK:
             self._keys = sorted(self._live)
             self._start = 0
-
-    def smallest(self, most: int, *, high: K) -> list[K]:
-        """At most so many keys below `high`, in order."""
-        end = bisect_left(self._keys, high, self._start)
-        return list(islice((key for key in islice(self._keys, self._start, end) if key in self._live), most))
 
     def stretch(self, most: int | None, *, low: K | None = None, high: K | None = None, backwards: bool = False) -> list[K]:
         """At most so many keys, `low` <= key < `high`, in order. Some of them may have left: the caller asks `in`.
