@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 import threading
 import time
@@ -17,6 +16,7 @@ import pytest
 from tests.blackbox.client import Client, until
 from tests.blackbox.server import DOLGO, Process, Server
 from tests.blackbox.trace import OPTIONS, answers
+from tests.missing import missing, need
 
 Serve = Callable[..., Server]
 
@@ -24,13 +24,6 @@ READY = r"dolgo \S+ ready on (http://\S+:(\d+))"
 QUICK = ("--drain-timeout", "0")
 DISK = 3 << 20  # bytes of the disk that is to be full
 RESUMED = 5.0  # seconds in which the service goes on once there is room
-
-
-def missing(what: str) -> None:
-    """Skip at a desk; in CI everything has to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}, and CI has to try this")
-    pytest.skip(what)
 
 
 def started(argv: list[str], folder: Path) -> Process:
@@ -44,8 +37,7 @@ def url(process: Process) -> str:
 
 @pytest.mark.timeout(90)
 def test_between_a_request_and_its_202_a_flush_has_finished(tmp_path: Path) -> None:
-    if shutil.which("strace") is None:
-        missing("there is no strace")
+    need("strace")
     trace = tmp_path / "trace"
     argv = ["strace", *OPTIONS, "-o", str(trace), DOLGO, "serve", "--port", "0", *QUICK]
     with started(argv, tmp_path) as process:
@@ -200,8 +192,7 @@ def test_what_a_full_disk_took_up_is_there_after_a_kill(small: SmallDisk) -> Non
 
 
 def test_a_flush_that_fails_is_not_a_202(tmp_path: Path) -> None:
-    if shutil.which("strace") is None:
-        missing("there is no strace")
+    need("strace")
     fail = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=25..40"]
     argv = ["strace", "-f", "-qq", "-o", "/dev/null", *fail, DOLGO, "serve", "--port", "0", *QUICK]
     acknowledged = []
