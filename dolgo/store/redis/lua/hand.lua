@@ -1,0 +1,73 @@
+-- What people do to tasks. Each answers what it met and did: {state before, state after, refusal, whether its worker is to stop it and
+-- was not told so before}; 0 for no task, '' for no refusal.
+
+local NOT_THERE = {0, 0, '', 0}
+
+local function refused(state, why)
+  return {state, state, why, 0}
+end
+
+local function each(turn, ids, act)
+  Task.fetch(turn, ids)
+  local changes = {}
+  for place, id in ipairs(ids) do
+    local task = Task.read(turn, id)
+    changes[place] = task and act(turn, task) or NOT_THERE
+  end
+  return changes
+end
+
+local function cancel(turn, task)
+  local before_ = task.state
+  if before_ == DONE or before_ == FAILED then
+    return refused(before_, 'status')
+  end
+  local asked = before_ == IN_PROGRESS and task.cancel_asked == 0
+  if asked then
+    call('SADD', turn:key('asked:', task.worker), task.id)
+  end
+  if before_ == IN_PROGRESS or Task.by_parent(task) then -- or the retry of that parent would bring it back
+    task.cancel_asked = 1
+    Task.write(turn, task)
+  elseif before_ < DONE then
+    Place.call_off(turn, task, 'cancelled', 'Cancelled before it started.')
+  end
+  return {before_, task.state, '', asked and 1 or 0}
+end
+
+local function retry(turn, task)
+  local before_ = task.state
+  if before_ ~= FAILED and before_ ~= CANCELLED then
+    return refused(before_, 'status')
+  elseif Place.has_key(turn, turn:line_of(task.line)[2], task.unique_key) then
+    return refused(before_, 'unique')
+  end
+  local open, bad = Edges.place(turn, Edges.parents(turn, task), task.run_anyway)
+  if bad then
+    return refused(before_, 'parents')
+  end
+  Edges.restart(turn, task, open, turn.now)
+  return {before_, task.state, '', 0}
+end
+
+local function delete(turn, task)
+  if task.state < DONE then
+    return refused(task.state, 'status')
+  elseif Edges.awaited(turn, task.id) then
+    return refused(task.state, 'dependents')
+  end
+  Place.remove(turn, task)
+  return {task.state, 0, '', 0}
+end
+
+function Verbs.cancel(turn, ids)
+  return each(turn, ids, cancel)
+end
+
+function Verbs.retry(turn, ids)
+  return each(turn, ids, retry)
+end
+
+function Verbs.delete(turn, ids)
+  return each(turn, ids, delete)
+end
