@@ -12,6 +12,7 @@ local AT_ONCE = 1000 -- arguments of one command: Lua's stack holds a few thousa
 local MOST_CHUNK = 500 -- events of one entry of the log
 local MOST_TOLD = 65536 -- bytes of events that go along with the ring of the bell
 
+local ENTRIES = 20 -- entries of the log read at once
 local MOST_ASKED = 24 -- arguments of a verb
 
 local call -- redis.call, which there is only once a function runs

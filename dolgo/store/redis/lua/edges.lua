@@ -14,7 +14,8 @@ function Edges.parents(turn, task)
   end
   local parents = turn.up[task.id]
   if not parents then
-    parents = cmsgpack.unpack(call('GET', turn:key('up:', task.id)))
+    local stored = call('GET', turn:key('up:', task.id))
+    parents = stored and cmsgpack.unpack(stored) or {}
     turn.up[task.id] = parents
   end
   return parents
@@ -66,12 +67,20 @@ function Edges.awaited(turn, id)
   return turn.awaited and call('HEXISTS', turn:key('unfinished'), id) == 1
 end
 
--- A final parent is pruned only while nothing unfinished depends on it.
-local function keep(turn, id)
-  local state = Task.state(turn, id)
-  if state and state >= DONE then
-    Place.keep(turn, Task.read(turn, id))
+-- A final task is not pruned while something unfinished depends on it.
+local function pin(turn, id)
+  local task = turn.tasks[id]
+  local ended, at = turn:key('ended'), nil
+  if task then
+    at = task.state >= DONE and task.finished_at
+  else -- of one of many parents that nobody has read, this is all that is needed
+    at = tonumber(call('ZSCORE', ended, id))
   end
+  if at then
+    turn:zrem(ended, id)
+    turn:zadd(turn:key('ended:kept'), at, id)
+  end
+  turn:zrem(turn:key('own'), id)
 end
 
 -- The task is unfinished from now on.
@@ -82,21 +91,29 @@ function Edges.begun(turn, task)
   turn.awaited = true
   for _, id in ipairs(ids_of(Edges.parents(turn, task))) do
     if call('HINCRBY', turn:key('unfinished'), id, 1) == 1 then
-      keep(turn, id)
+      pin(turn, id)
     end
   end
 end
 
--- The task has ended.
+-- The task has ended: parents that nothing unfinished depends on any more may be pruned in their time.
 function Edges.over(turn, task)
   if task.parents == 0 then
     return
   end
   call('DEL', turn:key('wait:', task.id))
+  local free = {}
   for _, id in ipairs(ids_of(Edges.parents(turn, task))) do
     if call('HINCRBY', turn:key('unfinished'), id, -1) == 0 then
-      call('HDEL', turn:key('unfinished'), id)
-      keep(turn, id)
+      free[#free + 1] = id
+    end
+  end
+  call_many('HDEL', turn:key('unfinished'), free)
+  Task.fetch(turn, free)
+  for _, id in ipairs(free) do
+    local parent = Task.read(turn, id)
+    if parent and parent.state >= DONE then
+      Place.keep(turn, parent)
     end
   end
 end
@@ -116,10 +133,10 @@ local OUTCOME = {timeout = 'timeout', worker_lost = 'lost'}
 
 -- How the newest attempt of a final task ended.
 local function last_outcome(task)
-  if task.state ~= FAILED or task.error == '' then
+  if task.state ~= FAILED then
     return STATUS[task.state]
   end
-  return OUTCOME[cjson.decode(task.error).code] or STATUS[task.state]
+  return OUTCOME[Task.error_code(task)] or STATUS[task.state]
 end
 
 -- Final → queued, or waiting for those parents; its dependents are seen to later in the call.

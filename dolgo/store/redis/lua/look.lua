@@ -1,7 +1,6 @@
 -- What is answered by a look, and changes nothing.
 
 local A_LOOK = 50 -- tasks read at once for a page
-local ENTRIES = 20 -- entries of the log read at once
 local MOST_BYTES = 4194304 -- of events in one answer
 
 local function row_of(task, row)
@@ -76,15 +75,16 @@ local function bounds_of(key, query)
   return first, last
 end
 
--- The first {time, id} of a sorted set within those bounds.
+-- The first {time, id} of a sorted set within those bounds, the smallest of them first.
 local function stretch(key, query, items)
   local first, last = bounds_of(key, query)
   if query.backwards then
-    first = math.max(first, last - query.looks)
+    first = math.max(first, last - query.step)
   else
-    last = math.min(last, first + query.looks)
+    last = math.min(last, first + query.step)
   end
   if first < last then
+    query.unsorted = items[1] ~= nil
     for id, time in pairs_of(call('ZRANGE', key, first, last - 1, 'WITHSCORES')) do
       items[#items + 1] = {tonumber(time), id}
     end
@@ -118,22 +118,24 @@ local function held(turn, query, items)
       end
     end
   end
+  query.unsorted = true
 end
 
--- The {time, id} a page looks at, in its order.
+-- The next {time, id} a page looks at, in its order: as many as `query.step`, if there are.
 local function items_of(turn, what, query)
-  local items = {}
-  if what == 'leases' and call('ZCARD', turn:key('leases')) <= MOST_LOOKS then
+  local items, ordered = {}, {}
+  if what == 'leases' then
     held(turn, query, items)
   elseif what == 'finished' then
     stretch(turn:key('ended'), query, items)
     stretch(turn:key('ended:kept'), query, items)
   else
-    stretch(turn:key(what == 'leases' and 'created' or what), query, items)
+    stretch(turn:key(what), query, items)
   end
-  table.sort(items, comes_before)
-  local ordered = {}
-  for place = 1, math.min(#items, query.looks) do
+  if query.unsorted then
+    table.sort(items, comes_before)
+  end
+  for place = 1, math.min(#items, query.step) do
     ordered[place] = items[query.backwards and #items + 1 - place or place]
   end
   return ordered
@@ -148,39 +150,55 @@ local function matches(turn, task, query)
     and (not query.worker or query.worker == task.worker)
 end
 
--- Reads those from `first` on ahead, as many as are looked at in one step.
-local function fetch(turn, items, first)
+local function fetch(turn, items)
   local ids = {}
-  for place = first, math.min(first + A_LOOK - 1, #items) do
-    ids[#ids + 1] = items[place][2]
+  for place, item in ipairs(items) do
+    ids[place] = item[2]
   end
   Task.fetch(turn, ids)
+end
+
+-- Adds those of the items that match to the rows. The item that made the page full, nil if none did.
+local function look_at(turn, items, query, rows)
+  fetch(turn, items)
+  for _, item in ipairs(items) do
+    local task = Task.read(turn, item[2])
+    if matches(turn, task, query) then
+      rows[#rows + 1] = row_of(task, {task.id})
+      if query.bodies == 1 then
+        tell(turn, task)
+      end
+      if #rows == query.limit then
+        return item
+      end
+    end
+  end
+  return nil
 end
 
 -- `what`: created, finished, few:<state> or leases. {rows, time and id after which the next page goes on: false and '' at the end}.
 function Reads.list(turn, what, backwards, low, high, after, after_id, state, type, queue, worker, limit, looks, bodies)
   local query = {
     backwards = backwards == 1, low = low, high = high, after = after, after_id = after_id,
-    state = state, type = type, queue = queue, worker = worker, looks = looks,
+    state = state, type = type, queue = queue, worker = worker, limit = limit, bodies = bodies,
   }
-  local items, rows = items_of(turn, what, query), {}
-  for place, item in ipairs(items) do
-    if place % A_LOOK == 1 then
-      fetch(turn, items, place)
-    end
-    local task = Task.read(turn, item[2])
-    if task and matches(turn, task, query) then
-      rows[#rows + 1] = row_of(task, {task.id})
-      if bodies == 1 then
-        tell(turn, task)
-      end
-      if #rows == limit then
-        return {rows, item[1], item[2]}
-      end
-    end
+  if what == 'leases' and call('ZCARD', turn:key('leases')) > MOST_LOOKS then
+    what = 'created'
   end
-  local last = #items == looks and items[looks]
-  return {rows, last and last[1] or false, last and last[2] or ''}
+  local rows = {}
+  while looks > 0 do
+    query.step = math.min(looks, what == 'leases' and looks or math.max(limit, A_LOOK)) -- mostly the very first fill a page
+    local items = items_of(turn, what, query)
+    local last = look_at(turn, items, query, rows)
+    if last then
+      return {rows, last[1], last[2]}
+    elseif #items < query.step then
+      return {rows, false, ''}
+    end
+    looks = looks - #items
+    query.after, query.after_id = items[#items][1], items[#items][2]
+  end
+  return {rows, query.after or false, query.after_id or ''}
 end
 
 -- Besides the records
@@ -312,7 +330,11 @@ function Reads.events(turn, after, limit)
   local from, size, chunks = math.max(after, trimmed), 0, 0
   local last = from
   while last < seq and after <= seq and last - from < limit and size < MOST_BYTES do
-    for _, entry in ipairs(call('XRANGE', turn:key('log'), string.format('%.0f-0', last + 1), '+', 'COUNT', ENTRIES)) do
+    local entries = call('XRANGE', turn:key('log'), string.format('%.0f-0', last + 1), '+', 'COUNT', ENTRIES)
+    if #entries == 0 then
+      break
+    end
+    for _, entry in ipairs(entries) do
       if last - from < limit and size < MOST_BYTES then
         turn:blob(entry[2][2])
         size, chunks = size + #entry[2][2], chunks + 1

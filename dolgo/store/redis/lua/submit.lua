@@ -115,7 +115,7 @@ function Submit.unknown(turn, tasks)
   for _, new in ipairs(tasks) do
     if not Task.read(turn, new[NEW.id]) then
       for parent in pairs_of(new[NEW.parents]) do
-        if not known[parent] and not Task.read(turn, parent) then
+        if not known[parent] and not Task.state(turn, parent) then
           unknown[#unknown + 1] = parent
           known[parent] = true -- named once
         end

@@ -10,14 +10,18 @@ local FIELDS = {
 -- parents: how many it has. history: how many earlier attempts are among its notes. said: what the holder of the token told,
 -- 'state outcome'. error: JSON. size: bytes of the body.
 
+-- Written out, for loops over the fields take four times as long.
 function Task.parse(id, value)
   local at, head = cmsgpack.unpack_one(value)
-  local task = {id = id}
-  for place, field in ipairs(FIELDS) do
-    task[field] = head[place]
-  end
-  task.tail = at == -1 and '' or string.sub(value, at + 1) -- body and result
-  return task
+  return {
+    id = id,
+    state = head[1], line = head[2], run_at = head[3], lead = head[4], attempt = head[5], failures = head[6],
+    losses = head[7], deferrals = head[8], generation = head[9], suspect = head[10], cancel_asked = head[11],
+    run_anyway = head[12], parents = head[13], limit_key = head[14], unique_key = head[15], token = head[16],
+    worker = head[17], created_at = head[18], started_at = head[19], finished_at = head[20], keep = head[21],
+    needed_until = head[22], expires_at = head[23], history = head[24], said = head[25], error = head[26], size = head[27],
+    tail = at == -1 and '' or string.sub(value, at + 1), -- body and result
+  }
 end
 
 -- The task, nil if there is none. One call sees one table of it, whoever asks.
@@ -50,23 +54,30 @@ function Task.fetch(turn, ids)
 end
 
 function Task.pack(task)
-  local head = {}
-  for place, field in ipairs(FIELDS) do
-    head[place] = task[field]
-  end
-  return cmsgpack.pack(head) .. task.tail
+  return cmsgpack.pack({
+    task.state, task.line, task.run_at, task.lead, task.attempt, task.failures, task.losses, task.deferrals,
+    task.generation, task.suspect, task.cancel_asked, task.run_anyway, task.parents, task.limit_key, task.unique_key,
+    task.token, task.worker, task.created_at, task.started_at, task.finished_at, task.keep, task.needed_until,
+    task.expires_at, task.history, task.said, task.error, task.size,
+  }) .. task.tail
 end
 
 function Task.write(turn, task)
-  turn.tasks[task.id] = task
-  turn.unwritten[task.id] = task
+  if not task.unwritten then
+    task.unwritten = true
+    turn.tasks[task.id] = task
+    turn.unwritten[#turn.unwritten + 1] = task
+  end
 end
 
 function Task.write_all(turn)
   local items = {}
-  for id, task in pairs(turn.unwritten) do
-    items[#items + 1] = turn:key('t:', id)
-    items[#items + 1] = Task.pack(task)
+  for _, task in ipairs(turn.unwritten) do
+    if task.unwritten then
+      task.unwritten = nil
+      items[#items + 1] = turn:key('t:', task.id)
+      items[#items + 1] = Task.pack(task)
+    end
   end
   turn.unwritten = {}
   for first = 1, #items, AT_ONCE do
@@ -75,10 +86,11 @@ function Task.write_all(turn)
 end
 
 function Task.remove(turn, task)
-  call('DEL', turn:key('t:', task.id), turn:key('n:', task.id))
+  local notes = turn:key('n:', task.id)
+  call('DEL', turn:key('t:', task.id), notes)
   turn.tasks[task.id] = false
-  turn.unwritten[task.id] = nil
-  turn.fields[turn:key('n:', task.id)] = nil
+  task.unwritten = nil
+  turn.writes[notes] = nil
 end
 
 function Task.body(task)
@@ -113,7 +125,12 @@ end
 
 -- Whether it was cancelled because of a task it depends on.
 function Task.by_parent(task)
-  return task.state == CANCELLED and task.error ~= '' and cjson.decode(task.error).code == 'dependency_failed'
+  return task.state == CANCELLED and Task.error_code(task) == 'dependency_failed'
+end
+
+-- The code in its error, nil if it has none. Inside a text of JSON no quote stands alone, so this can be nothing else.
+function Task.error_code(task)
+  return string.match(task.error, '"code":"([^"]*)"')
 end
 
 -- The state alone, nil if there is no such task: of one that this call has not read, one byte behind the 3 that say how long the head is.

@@ -48,16 +48,22 @@ function Verbs.cascade(turn, limit)
   return {moved}
 end
 
--- The number of the last event older than `latest`, among those from `first` on. All of one entry are of one time.
+-- The number of the last event older than `latest`, of those from `first` to `last`; 0 if already the first is younger. All events of
+-- one entry are of one time.
 local function last_old(turn, first, last, latest)
   local old = 0
   while first <= last do
-    local entry = call('XRANGE', turn:key('log'), string.format('%.0f-0', first), '+', 'COUNT', 1)[1]
-    local _, _, time = cmsgpack.unpack_limit(entry[2][2], 2, 1) -- behind the byte that says that it is three
-    if time >= latest then
+    local entries = call('XRANGE', turn:key('log'), string.format('%.0f-0', first), '+', 'COUNT', ENTRIES)
+    if #entries == 0 then
       break
     end
-    old = tonumber(string.match(entry[1], '^%d+'))
+    for _, entry in ipairs(entries) do
+      local _, _, time = cmsgpack.unpack_limit(entry[2][2], 2, 1) -- behind the byte that says that it is three
+      if time >= latest then
+        return old
+      end
+      old = tonumber(string.match(entry[1], '^%d+'))
+    end
     first = old + 1
   end
   return old
