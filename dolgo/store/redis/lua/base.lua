@@ -2,6 +2,7 @@
 local WAITING, LATER, READY, IN_PROGRESS, DONE, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
 local STATUS = {'waiting', 'queued', 'queued', 'in_progress', 'done', 'failed', 'cancelled'}
 
+local TOKEN = 16 -- characters of one
 local PROGRESS = 1 -- the kind of an event that bears a value
 
 local CASCADED = 500 -- dependents one call may still see to; what is left over is done by `cascade`

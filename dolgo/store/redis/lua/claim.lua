@@ -7,7 +7,7 @@ local Walk = {}
 Walk.__index = Walk
 
 -- `queues`: nil for all. `avoid`: types and hashes the worker cannot decode. `ahead` 1: nothing that a gate or a limit key counts.
--- `tokens`: 16 characters for each task. Answers when more becomes claimable (false: not by time alone), and the leases.
+-- `tokens`: TOKEN characters for each task. Answers when more becomes claimable (false: not by time alone), and the leases.
 function Verbs.claim(turn, worker, limit, lease, types, queues, avoid, ahead, tokens)
   local walk = Walk.begin(turn, limit, types, queues, avoid, ahead == 1)
   if Upkeep.expire(turn, MOST_DUE) > 0 then
@@ -71,7 +71,7 @@ function Walk:take(worker, lease, tokens)
       closed = closed + 1
     else
       local place = #leases + 1
-      local token = string.sub(tokens, 16 * place - 15, 16 * place)
+      local token = string.sub(tokens, TOKEN * (place - 1) + 1, TOKEN * place)
       leases[place] = Walk.start(self.turn, task, worker, token, lease)
     end
     self:passed(first, full)
@@ -82,7 +82,7 @@ end
 function Walk.start(turn, task, worker, token, lease)
   local attempt = task.attempt + 1
   Place.move(turn, task, {
-    state = IN_PROGRESS, attempt = attempt, worker = worker, started_at = turn.now, token = token, until_ = turn.now + lease,
+    state = IN_PROGRESS, attempt = attempt, worker = worker, started_at = turn.now, token = token, lease = lease,
   })
   return Task.lease(turn, task)
 end
@@ -152,24 +152,35 @@ end
 
 -- The next of a source comes onto the heap.
 function Walk:push(source)
+  local place = self:next({source = source})
+  if place then
+    self:heap_in(place)
+  end
+end
+
+-- The place on the heap, set to the next task of its source; nil after the last.
+function Walk:next(place)
+  local source = place.source
   if source.place > #source.found then
     if source.read % source.step ~= 0 then
-      return -- that was all
+      return nil -- that was all
     end
     source.found = call('ZRANGE', source.key, source.read, source.read + source.step - 1, 'WITHSCORES')
     source.read, source.place, source.fetched = source.read + #source.found / 2, 1, false
     if #source.found == 0 then
-      return
+      return nil
     end
   end
-  local member, rank = source.found[source.place], tonumber(source.found[source.place + 1])
+  local member = source.found[source.place]
+  place.rank = tonumber(source.found[source.place + 1])
   source.place = source.place + 2
-  local id, limit_key = member, nil
   if source.heads then
     local cut = string.find(member, '\0', 1, true)
-    id, limit_key = string.sub(member, 1, cut - 1), string.sub(member, cut + 1)
+    place.id, place.limit_key = string.sub(member, 1, cut - 1), string.sub(member, cut + 1)
+  else
+    place.id = member
   end
-  self:heap_in({rank = rank, id = id, limit_key = limit_key, source = source})
+  return place
 end
 
 -- The task of a place on the heap. Those that were read with it are fetched with it.
@@ -186,24 +197,21 @@ function Walk:read(first)
   return Task.read(self.turn, first.id)
 end
 
--- The first task was taken, or its line closed: what follows it comes onto the heap.
+-- The first task was taken, or its line closed: what follows it comes in its place.
 function Walk:passed(first, closed)
-  self:pop()
-  local source = first.source
-  if source.heads then
-    self:push(source)
-  end
-  if closed then
-    return
-  elseif source.heads then -- the keyed line itself, behind its first task
-    local key = Lines.key(self.turn, source.line, first.limit_key)
-    self:push({line = source.line, key = key, step = 1, read = 1, found = {}, place = 1})
+  local source, limit_key = first.source, first.limit_key
+  if closed and not source.heads or not self:next(first) then
+    self:pop()
   else
-    self:push(source)
+    self:sink(first)
+  end
+  if source.heads and not closed then -- the keyed line itself, behind its first task
+    local key = Lines.key(self.turn, source.line, limit_key)
+    self:push({line = source.line, key = key, step = 1, read = 1, found = {}, place = 1})
   end
 end
 
--- -- the heap
+-- the heap
 
 local function smaller(one, other)
   return one.rank < other.rank or (one.rank == other.rank and before(one.id, other.id))
@@ -223,12 +231,16 @@ function Walk:heap_in(item)
 end
 
 function Walk:pop()
-  local heap = self.heap
-  local item = table.remove(heap)
-  local size, place = #heap, 1
-  if size == 0 then
-    return
+  local last = table.remove(self.heap)
+  if self.heap[1] then
+    self:sink(last)
   end
+end
+
+-- Puts a place in the stead of the first, and down to where it belongs.
+function Walk:sink(item)
+  local heap = self.heap
+  local size, place = #heap, 1
   while 2 * place <= size do
     local below = 2 * place
     if below < size and smaller(heap[below + 1], heap[below]) then

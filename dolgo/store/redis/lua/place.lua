@@ -72,16 +72,23 @@ end
 
 -- Lets a final task be pruned in its time, if no unfinished task depends on it; else it is only found by lists.
 function Place.keep(turn, task)
-  local ended, kept, own = turn:key('ended'), turn:key('ended:kept'), turn:key('own')
+  Place._keep_no_more(turn, task)
+  Place._keep(turn, task)
+end
+
+function Place._keep(turn, task)
   local pinned = Edges.awaited(turn, task.id)
   local usual = not pinned and task.keep == -1 and task.needed_until <= turn.now
-  turn:zrem(usual and kept or ended, task.id)
-  turn:zadd(usual and ended or kept, task.finished_at, task.id)
-  if usual or pinned then
-    turn:zrem(own, task.id)
-  else
+  turn:zadd(turn:key(usual and 'ended' or 'ended:kept'), task.finished_at, task.id)
+  if not usual and not pinned then
     local until_ = task.keep == -1 and task.needed_until or math.max(task.needed_until, task.finished_at + task.keep)
-    turn:zadd(own, until_, task.id)
+    turn:zadd(turn:key('own'), until_, task.id)
+  end
+end
+
+function Place._keep_no_more(turn, task)
+  for _, name in ipairs({'ended', 'ended:kept', 'own'}) do
+    turn:zrem(turn:key(name), task.id)
   end
 end
 
@@ -126,20 +133,23 @@ function Place._leave(turn, task)
     Lines.discard(turn, task)
   elseif state == IN_PROGRESS then
     turn:zrem(turn:key('leases'), id)
-    turn:hdel(turn:key('held:', task.worker), id)
+    turn:srem(turn:key('held:', task.worker), task.token .. id)
     if task.cancel_asked == 1 then
       call('SREM', turn:key('asked:', task.worker), id)
     end
     turn:runs(task.line, task.limit_key, -1)
     Lines.freed(turn, task)
   elseif state >= DONE then
-    for _, name in ipairs({'ended', 'ended:kept', 'own'}) do
-      turn:zrem(turn:key(name), id)
-    end
+    Place._keep_no_more(turn, task)
   end
 end
 
--- `task.until_` is when the lease of a task in progress is over.
+-- When a lease is over, as it is kept: in microseconds, because Redis is faster with whole numbers.
+function Place.until_(time)
+  return math.floor(time * 1e6 + 0.5)
+end
+
+-- `task.lease`: seconds for which a task in progress is held.
 function Place._enter(turn, task)
   local state, id = task.state, task.id
   if FEW[state] then
@@ -151,11 +161,11 @@ function Place._enter(turn, task)
   if state == LATER or state == READY then
     Place.stand(turn, task)
   elseif state == IN_PROGRESS then
-    turn:zadd(turn:key('leases'), task.until_, id)
-    turn:hset(turn:key('held:', task.worker), id, task.token)
+    turn:zadd(turn:key('leases'), Place.until_(turn.now + task.lease), id)
+    turn:sadd(turn:key('held:', task.worker), task.token .. id)
     turn:runs(task.line, task.limit_key, 1)
     Gates.started(turn, task)
   elseif state >= DONE then
-    Place.keep(turn, task)
+    Place._keep(turn, task)
   end
 end

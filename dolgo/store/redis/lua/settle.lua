@@ -5,8 +5,8 @@ local Settle = {}
 -- name: by token, for it may name an attempt that was taken from it and hold another of the same task unknowingly.
 function Verbs.renew(turn, worker, lease, named)
   local held, tokens = {}, {}
-  for id, token in pairs_of(call('HGETALL', turn:key('held:', worker))) do
-    held[id] = token
+  for _, member in ipairs(call('SMEMBERS', turn:key('held:', worker))) do
+    held[string.sub(member, TOKEN + 1)] = string.sub(member, 1, TOKEN)
   end
   local asked_of = {}
   for _, id in ipairs(call('SMEMBERS', turn:key('asked:', worker))) do
@@ -18,7 +18,7 @@ function Verbs.renew(turn, worker, lease, named)
     if held[id] ~= token and not Task.held_by(turn, id, token) then
       lost[#lost + 1] = id
     else
-      turn:zadd(turn:key('leases'), turn.now + lease, id)
+      turn:zadd(turn:key('leases'), Place.until_(turn.now + lease), id)
       if asked_of[id] then
         asked[#asked + 1] = id
       end
@@ -122,24 +122,26 @@ function Verbs.reclaim(turn, dead, limit)
       end
     end
   end
-  add(call('ZRANGEBYSCORE', turn:key('leases'), '-inf', turn.now, 'LIMIT', 0, limit))
+  add(call('ZRANGEBYSCORE', turn:key('leases'), '-inf', Place.until_(turn.now), 'LIMIT', 0, limit))
   for _, worker in ipairs(dead) do
-    add(call('HRANDFIELD', turn:key('held:', worker), limit))
+    for _, member in ipairs(call('SRANDMEMBER', turn:key('held:', worker), limit)) do
+      add({string.sub(member, TOKEN + 1)})
+    end
   end
   Task.fetch(turn, ids)
   for _, id in ipairs(ids) do
     local task = Task.read(turn, id)
-    task.token = '' -- nobody settled it, so a late settlement must not pass for a repeated one
     local error = error_text('worker_lost', 'Its worker died, or was not heard of for a whole lease.', task.attempt)
-    Settle.requeue(turn, task, {state = READY, suspect = 1}, 'lost', error)
+    local changes = {state = READY, suspect = 1, token = ''} -- nobody settled it: a late settlement must not pass for a repeated one
+    Settle.requeue(turn, task, changes, 'lost', error)
   end
   return {#ids}
 end
 
 -- Shortens leases that end later than this many seconds from now: the clock was set back. How many.
 function Verbs.clamp(turn, lease)
-  local latest = turn.now + lease
-  local ids = call('ZRANGEBYSCORE', turn:key('leases'), string.format('(%.17g', latest), '+inf')
+  local latest = Place.until_(turn.now + lease)
+  local ids = call('ZRANGEBYSCORE', turn:key('leases'), string.format('(%.0f', latest), '+inf')
   for _, id in ipairs(ids) do
     turn:zadd(turn:key('leases'), latest, id)
   end

@@ -14,9 +14,8 @@ function Turn.begin(keys, args)
     numbers = {}, -- of lines, by queue, type and hash
     counts = {}, -- change of the tasks of a line at a state, by line and state
     running = {}, -- change of what runs, by scope
-    unwritten = {}, -- tasks that are to be written, by id
-    scores = {}, -- what is to be written to sorted sets: score, or false to take it out, by key and member
-    fields = {}, -- likewise to hashes: value or false, by key and field
+    unwritten = {}, -- tasks that are to be written; each bears the mark `unwritten`
+    writes = {}, -- commands on sorted sets and hashes that are to be made, by key
     fronts = {}, -- lines whose first task may be another now
     keyed = {}, -- lines with a limit key whose first task may be another now, by line and key
     noted = {}, -- events of notes: they come before those of ends, because who follows a task stops at its end
@@ -32,6 +31,7 @@ function Turn.begin(keys, args)
     local time = call('TIME')
     turn.now = tonumber(time[1]) + tonumber(time[2]) / 1e6
   end
+  turn.now_text = string.format('%.17g', turn.now)
   return turn
 end
 
@@ -95,8 +95,11 @@ end
 
 -- `change` more tasks with this limit key ('': none) run in this line.
 function Turn:runs(line, key, change)
-  local queue, type = unpack(self:line_of(line))
-  for _, scope in ipairs({'queue/' .. queue, 'type/' .. type}) do
+  local names = self:line_of(line)
+  if not names.scopes then
+    names.scopes = {'queue/' .. names[1], 'type/' .. names[2]}
+  end
+  for _, scope in ipairs(names.scopes) do
     self.running[scope] = (self.running[scope] or 0) + change
     if key ~= '' then
       local keyed = scope .. '\0' .. key
@@ -114,58 +117,69 @@ function Turn:blob(bytes)
   self.blobs[#self.blobs + 1] = bytes
 end
 
--- Writes are gathered, the last of each member or field counts, and `flush` makes few commands of them. Whoever reads, in a turn
--- that has written, a key that is written like this, flushes first.
+-- Writes are gathered by key, in their order, and `flush` makes few commands of them. Whoever reads, in a turn that has written, a
+-- key that is written like this, flushes first.
 function Turn:zadd(key, score, member)
-  local members = self.scores[key]
-  if not members then
-    members = {}
-    self.scores[key] = members
-  end
-  members[member] = score
+  local run = self:_run(key, 'ZADD', 2)
+  local size = run.size
+  run[size + 1], run[size + 2] = score == self.now and self.now_text or score, member
+  run.size = size + 2
 end
 
 function Turn:zrem(key, member)
-  self:zadd(key, false, member)
+  local run = self:_run(key, 'ZREM', 1)
+  run.size = run.size + 1
+  run[run.size] = member
 end
 
 function Turn:hset(key, field, value)
-  local fields = self.fields[key]
-  if not fields then
-    fields = {}
-    self.fields[key] = fields
-  end
-  fields[field] = value
+  local run = self:_run(key, 'HSET', 2)
+  local size = run.size
+  run[size + 1], run[size + 2] = field, value
+  run.size = size + 2
 end
 
 function Turn:hdel(key, field)
-  self:hset(key, field, false)
+  local run = self:_run(key, 'HDEL', 1)
+  run.size = run.size + 1
+  run[run.size] = field
+end
+
+function Turn:sadd(key, member)
+  local run = self:_run(key, 'SADD', 1)
+  run.size = run.size + 1
+  run[run.size] = member
+end
+
+function Turn:srem(key, member)
+  local run = self:_run(key, 'SREM', 1)
+  run.size = run.size + 1
+  run[run.size] = member
+end
+
+-- What is gathered for one command on a key. `width`: how many arguments belong together.
+function Turn:_run(key, command, width)
+  local runs = self.writes[key]
+  if not runs then
+    runs = {}
+    self.writes[key] = runs
+  end
+  local run = runs[#runs]
+  if not run or run.command ~= command then
+    run = {command = command, width = width, size = 0}
+    runs[#runs + 1] = run
+  end
+  return run
 end
 
 function Turn:flush()
-  for key, members in pairs(self.scores) do
-    self:_write_all(key, members, 'ZADD', 'ZREM', true)
-  end
-  for key, fields in pairs(self.fields) do
-    self:_write_all(key, fields, 'HSET', 'HDEL', false)
-  end
-  self.scores, self.fields = {}, {}
-  Task.write_all(self)
-end
-
-function Turn:_write_all(key, values, put, drop, value_first)
-  local kept, gone = {}, {}
-  for name, value in pairs(values) do
-    if value then
-      local place = #kept
-      kept[place + 1] = value_first and value or name
-      kept[place + 2] = value_first and name or value
-    else
-      gone[#gone + 1] = name
+  for key, runs in pairs(self.writes) do
+    for _, run in ipairs(runs) do
+      call_many(run.command, key, run, run.width)
     end
   end
-  call_many(drop, key, gone)
-  call_many(put, key, kept, 2)
+  self.writes = {}
+  Task.write_all(self)
 end
 
 -- The end of a function that only looked.
@@ -226,10 +240,14 @@ function Turn:_log()
   return first, chunks, size
 end
 
--- {first, last, work, whether the events come along}, then each entry: MessagePack one after the other.
+-- {first, last, work, the number of the last event of each entry, the entries}: without entries if they are too long.
 function Turn:_ring(first, chunks, size)
-  local last = first and first + #self.noted - 1 or 0
-  local told = size <= MOST_TOLD
-  local head = cmsgpack.pack({first or 0, last, self.work and 1 or 0, told and #chunks or 0})
-  call('SPUBLISH', self:key('bell'), head .. (told and table.concat(chunks) or ''))
+  local last, lasts = first and first + #self.noted - 1 or 0, {}
+  if size > MOST_TOLD then
+    chunks = {}
+  end
+  for place in ipairs(chunks) do
+    lasts[place] = math.min(first + place * MOST_CHUNK - 1, last)
+  end
+  call('SPUBLISH', self:key('bell'), cmsgpack.pack({first or 0, last, self.work and 1 or 0, lasts, chunks}))
 end
