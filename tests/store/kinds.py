@@ -1,22 +1,41 @@
 """Every store there is, and how the tests make one. A new store adds its line here and has to keep the whole contract."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from dolgo.store.base import Clock, Store
 from dolgo.store.memory import MemoryStore
+from dolgo.store.redis import RedisStore
 from dolgo.store.sqlite import SqliteStore
+from tests.missing import need
+from tests.redis_server import RedisServer
 
 Make = Callable[[Path, Clock], Store]
 
+
+@cache
+def redis_url() -> str:
+    """Of a Redis that all tests of this run share; it ends with them."""
+    need("redis-server")
+    folder = tempfile.mkdtemp(prefix="dolgo-redis-")
+    server = RedisServer(Path(folder)).ready()
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(server.close)
+    return server.url
+
+
 KINDS: dict[str, Make] = {
     "memory": lambda folder, clock: MemoryStore(clock=clock),
+    "redis": lambda folder, clock: RedisStore(f"{redis_url()}?prefix={folder.name}", clock=clock),
     "sqlite": lambda folder, clock: SqliteStore(str(folder / "dolgo.db"), clock=clock),
 }
-OUTLIVING = {"sqlite"}  # what is stored is there again when the store is opened anew
+OUTLIVING = {"redis", "sqlite"}  # what is stored is there again when the store is opened anew
 
 MEMORY_DISK = "/dev/shm"
 
