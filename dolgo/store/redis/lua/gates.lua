@@ -154,14 +154,14 @@ function Gates._row(gate)
   return row
 end
 
--- `changes`: places of GATE and what is there from now on, nil for none.
+-- `changes`: places of GATE and what is there from now on, false for none.
 function Verbs.gate(turn, scope, changes)
   local gate = Gates.read(turn, scope)
   if not gate then
     gate = {scope = scope, paused = 0, paused_until = false, reason = false, max_running = false, per_key = false, rate = false}
   end
   for place, value in pairs_of(changes) do
-    gate[GATE[place]] = value == nil and false or value
+    gate[GATE[place]] = value or false
   end
   if not gate.rate then
     call('HDEL', turn:key('spent'), scope)
