@@ -68,7 +68,13 @@ def open_store(url: str) -> Store:
         from dolgo.store.sqlite import SqliteStore
 
         return SqliteStore(path[1:])
-    raise BadSetting(f"The store {masked(url)} cannot be used: give memory:// or sqlite:///PATH.")
+    if scheme in ("redis", "rediss"):
+        try:
+            from dolgo.store.redis import RedisStore
+        except ModuleNotFoundError as error:
+            raise BadSetting(f"The store {masked(url)} needs the package {error.name}: pip install 'dolgo[redis]'.") from None
+        return RedisStore(url)
+    raise BadSetting(f"The store {masked(url)} cannot be used: give memory://, sqlite:///PATH or redis://HOST:PORT/DB.")
 
 
 class Parts:

@@ -49,6 +49,7 @@ LAZY = [
     ("dolgo.cli.prune", "dolgo.main", "names the stores; of the commands without a server only this one opens one"),
     ("dolgo.cli.openapi", "dolgo.api.openapi", "brings in the web framework; only this command needs it"),
     ("dolgo.main", "dolgo.store.memory", "a store is imported when its URL asks for it"),
+    ("dolgo.main", "dolgo.store.redis", "a store is imported when its URL asks for it"),
     ("dolgo.main", "dolgo.store.sqlite", "a store is imported when its URL asks for it"),
     ("dolgo.tasks.http_request", "dolgo.egress.transport", "brings in httpx; only a child that makes a request needs it"),
     ("dolgo.main", "watchfiles", "only --reload needs it"),

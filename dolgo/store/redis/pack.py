@@ -6,7 +6,7 @@ the head of an answer as it is. 0, -1 and '' stand for none where `lua/task.lua`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -108,6 +108,12 @@ def settlements_of(settlements: Iterable[Settlement]) -> list[Any]:
         )
         for item in settlements
     ]  # fmt: skip
+
+
+def gate_changes(changes: Mapping[str, object]) -> list[Any]:
+    """Places of members and their new values, False for none."""
+    values = {"paused": int(bool(changes.get("paused")))} if "paused" in changes else {}
+    return flat((GATE.index(name) + 1, False if value is None else value) for name, value in {**changes, **values}.items())
 
 
 def error_of(error: Error | None) -> str:

@@ -206,8 +206,7 @@ class RedisStore(Store):
 
     async def gate(self, scope: str, changes: Mapping[str, object]) -> Gate:
         check_gate(Gate(scope=scope, **changes))  # type: ignore[arg-type]
-        places = [(pack.GATE.index(name) + 1, int(value) if name == "paused" else value) for name, value in changes.items()]
-        row, _ = await self._ask("gate", scope, pack.flat(places))
+        row, _ = await self._ask("gate", scope, pack.gate_changes(changes))
         return pack.to_gate(row)
 
     async def gates(self) -> Sequence[Gate]:
