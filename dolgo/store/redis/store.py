@@ -1,7 +1,7 @@
 """The Redis store: tasks on one server, for any number of processes on any number of machines.
 
-Each verb is one function that runs inside Redis, so it is atomic; `lua/` has them, and `pack.py` how they are asked. How durable a
-commit is follows from the server's settings: with `appendfsync always` it is on disk before it is answered.
+Each verb is one function that runs inside Redis, so it is atomic; `lua/` has them, and `pack.py` how they are asked. How durable
+a commit is follows from the server's settings: with `appendfsync always` it is on disk before it is answered.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class RedisStore(Store):
         self._given = clock
         self._server = Server(parse(url))
         self._tail = Tail()
+        self._committed = 0  # the newest event that this process knows to have written
         self._lines: dict[int, Line] = {}
         self._submits = Batches(self._submit, bounded=True)
         self._settles = Batches(self._settle)
@@ -91,6 +92,8 @@ class RedisStore(Store):
         """The head of the answer, and the bytes beside it."""
         now = 0 if self._given is None else self._given()
         head, *blobs = await self._server.run(verb, pack.encode((now, *asked)), again=again)
+        if blobs and isinstance(blobs[-1], int):  # the number of the last event it wrote, of which the bell may tell later
+            self._committed = max(self._committed, blobs.pop())
         return pack.decode(head), blobs
 
     async def _count(self, verb: str, *asked: Any) -> int:
@@ -229,7 +232,7 @@ class RedisStore(Store):
 
     async def events(self, after: int, limit: int) -> EventPage:
         known = self._tail.after(after)
-        if known is not None and after < self._tail.head:
+        if known is not None and after < self._tail.head and self._committed <= self._tail.head:
             events = await self._read(list(known), after, limit)
             return EventPage(events, events[-1].seq)
         (trimmed, head, _), chunks = await self._ask("events", after, limit, again=True)

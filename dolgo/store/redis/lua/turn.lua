@@ -201,7 +201,11 @@ function Turn:finish(head)
   if first or self.work then
     self:_ring(first, chunks, size)
   end
-  return self:answer(head)
+  local answer = self:answer(head)
+  if first then
+    answer[#answer + 1] = first + #self.noted - 1 -- the number of its last event: the client may hear of it elsewhere only later
+  end
+  return answer
 end
 
 function Turn:_write_counts()
