@@ -166,7 +166,6 @@ class Server:
             tries += 1
 
 
-
 def describe(error: Exception) -> str:
     """Why a connection could not be made, in a few words without a full stop."""
     if isinstance(error, Reply):

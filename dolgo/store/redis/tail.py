@@ -69,5 +69,5 @@ def _event(seq: int, time: float, event: list[Any], lines: dict[int, Line]) -> E
     queue, type = lines[line]
     status = STATUSES[state]
     assert status is not None
-    kind, data = note or (0, False)
-    return Event(seq, time, id, type, queue, status, attempt, KINDS[kind], data.encode() if data is not False else None)
+    kind, data = note or (0, None)
+    return Event(seq, time, id, type, queue, status, attempt, KINDS[kind], data.encode() if isinstance(data, str) else None)

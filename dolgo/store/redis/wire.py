@@ -1,7 +1,7 @@
 """One open connection to Redis: commands go out in the order they were made, and are answered in it.
 
-RESP is read and written by hiredis. A client of redis-py takes a connection for each command under way; here all share one, so that
-what is sent in one turn of the loop is one packet.
+RESP is read and written by hiredis. A client of redis-py takes a connection for each command under way; here all share one, so
+that what is sent in one turn of the loop is one packet.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Wire(asyncio.Protocol):
     def _post(self, command: Command) -> None:
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(hiredis.pack_command(command))
+        self._out.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # it takes any number of them
 
     def _flush(self) -> None:
         """What was sent in one turn of the loop goes out together."""
