@@ -61,10 +61,10 @@ end
 -- Where in a sorted set a page can find anything: from the first place to before the last.
 local function bounds_of(key, query)
   local first, last = 0, call('ZCARD', key)
-  if query.low then
+  if query.low and not query.finished then -- that order is by another time
     first = call('ZCOUNT', key, '-inf', query.low)
   end
-  if query.high then
+  if query.high and not query.finished then
     last = call('ZCOUNT', key, '-inf', string.format('(%.17g', query.high))
   end
   if query.after and query.backwards then
@@ -148,6 +148,8 @@ local function matches(turn, task, query)
     and (not query.type or query.type == line[2])
     and (not query.queue or query.queue == line[1])
     and (not query.worker or query.worker == task.worker)
+    and (not query.low or task.created_at > query.low)
+    and (not query.high or task.created_at < query.high)
 end
 
 local function fetch(turn, items)
@@ -181,6 +183,7 @@ function Reads.list(turn, what, backwards, low, high, after, after_id, state, ty
   local query = {
     backwards = backwards == 1, low = low, high = high, after = after, after_id = after_id,
     state = state, type = type, queue = queue, worker = worker, limit = limit, bodies = bodies,
+    finished = what == 'finished',
   }
   if what == 'leases' and call('ZCARD', turn:key('leases')) > MOST_LOOKS then
     what = 'created'
