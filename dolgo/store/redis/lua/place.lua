@@ -58,6 +58,7 @@ end
 
 -- Moves those whose time has come into their lines, at most MOST_DUE. A change of state no event tells of: both are `queued`.
 function Place.let_due_in(turn)
+  turn:flush()
   local ids = call('ZRANGEBYSCORE', turn:key('later'), '-inf', turn.now, 'LIMIT', 0, MOST_DUE)
   Task.fetch(turn, ids)
   for _, id in ipairs(ids) do
