@@ -48,7 +48,7 @@ def _unusable(server: Server, refused: Reply) -> StoreUnusable | StoreUnavailabl
 
 async def _info(server: Server) -> dict[str, str]:
     """What the server says of itself."""
-    text: bytes = await server.command("INFO", again=True)
+    text: bytes = await server.greet("INFO")
     lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
     return {name: value for name, _, value in lines}
 
@@ -76,10 +76,10 @@ def _check_role(server: Server, info: dict[str, str]) -> None:
 
 async def _load(server: Server) -> None:
     """Put the library in, and take out those of other versions: an older process that still runs puts its own in again."""
-    answer = await server.command("FUNCTION", "LIST", "LIBRARYNAME", FAMILY + "*", again=True)
+    answer = await server.greet("FUNCTION", "LIST", "LIBRARYNAME", FAMILY + "*")
     there = {dict(zip(entry[::2], entry[1::2], strict=True))[b"library_name"].decode() for entry in answer}
     mine = library()
     for name in there - {mine.name}:
-        await server.command("FUNCTION", "DELETE", name, again=True)
+        await server.greet("FUNCTION", "DELETE", name)
     if mine.name not in there:
         await server.load()

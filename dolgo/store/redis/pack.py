@@ -1,7 +1,7 @@
 """What goes to the functions inside Redis and what comes back, as MessagePack.
 
-Redis's own MessagePack knows no bytes, only text, and looks into neither: so bytes go as text. What comes back as bytes stands beside
-the head of an answer as it is. 0, -1 and '' stand for none where `lua/task.lua` says so.
+Redis's own MessagePack knows no bytes, only text, and looks into neither: so bytes go as text. What comes back as bytes stands
+beside the head of an answer as it is. 0, -1 and '' stand for none where `lua/task.lua` says so.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from typing import Any
@@ -69,12 +70,12 @@ class Server:
         self._reason = "closed"
         self._down_since = float("-inf")
 
-    async def run(self, verb: str, asked: bytes, *, again: bool = False) -> list[bytes]:
+    async def run(self, verb: str, asked: bytes, *, again: bool = False) -> list[Any]:
         """What a function of the library answers. `again`: doing it twice does no harm, so a cut connection need not show.
 
         Raises StoreUnavailable; and Reply, which would be a fault of the library."""
         name = f"{library().name}_{verb}"
-        answer: list[bytes] = await self.command("FCALL", name, 1, self.address.prefix, asked, again=again)
+        answer: list[Any] = await self.command("FCALL", name, 1, self.address.prefix, asked, again=again)
         return answer
 
     async def command(self, *command: bytes | str | int | float, again: bool = False) -> Any:
@@ -90,10 +91,15 @@ class Server:
                 await self._refused(error, wire, last=not tries_left)
         raise AssertionError("the last try returns or raises")
 
+    async def greet(self, *command: bytes | str | int | float) -> Any:
+        """As `command`, once, and the server's own words if it refuses. Raises Cut and Reply."""
+        assert self._wire is not None
+        return await self._wire.send(*command)
+
     async def load(self) -> None:
         """Put the library into the server."""
         try:
-            await self.command("FUNCTION", "LOAD", library().code, again=True)
+            await self.greet("FUNCTION", "LOAD", library().code)
         except Reply as refused:
             if "already exists" not in str(refused):  # another process was quicker
                 raise
@@ -112,13 +118,21 @@ class Server:
             self.moved(error)
             wire.end(Cut("the keys are on another node"))
         elif "Function not found" in str(error) and not last:
-            await self.load()
+            await self._load()
         elif reason := PASSING.get(word):
             if word in ELSEWHERE:
                 wire.end(Cut(reason))
             raise self._unavailable(reason) from None
         else:
             raise error
+
+    async def _load(self) -> None:
+        try:
+            await self.load()
+        except Cut as cut:
+            raise self._unavailable(str(cut)) from None
+        except Reply as refused:
+            raise self._unavailable(PASSING.get(refused.code, str(refused))) from None
 
     def _unavailable(self, reason: str) -> StoreUnavailable:
         return StoreUnavailable(f"The store {self.address.shown} cannot be used now: {reason}.")
@@ -128,6 +142,7 @@ class Server:
     async def _ready(self) -> Wire:
         """The connection, once there is one."""
         if self._wire is None or self._wire.ended.is_set():
+            self._noticed()
             left = self._down_since + PATIENCE - time.monotonic()
             try:
                 async with asyncio.timeout(max(0.0, left)):
@@ -137,15 +152,19 @@ class Server:
         assert self._wire is not None
         return self._wire
 
+    def _noticed(self) -> None:
+        """The connection has ended."""
+        if self._wire is not None and self._up.is_set():
+            self._up.clear()
+            self._down_since, self._reason = time.monotonic(), str(self._wire.reason)
+
     async def _keep(self) -> None:
         """Make the connection anew whenever it has ended."""
         while True:
             assert self._wire is not None
             await self._wire.ended.wait()
-            cut = self._wire.reason
-            self._up.clear()
-            self._down_since, self._reason = time.monotonic(), str(cut)
-            log.warning("The connection to %s has ended: %s.", self.address.shown, cut)
+            self._noticed()
+            log.warning("The connection to %s has ended: %s.", self.address.shown, self._reason)
             await self._make_anew()
             self._up.set()
             log.warning("Connected to %s again, after %.1f s.", self.address.shown, time.monotonic() - self._down_since)
@@ -170,6 +189,6 @@ def describe(error: Exception) -> str:
     """Why a connection could not be made, in a few words without a full stop."""
     if isinstance(error, Reply):
         return PASSING.get(error.code, str(error))
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # less than 0: the name was not found
     return str(error).rstrip(".")

@@ -83,6 +83,7 @@ class RedisStore(Store):
 
     def _gap(self) -> None:
         self._tail.forget()
+        self._committed = 0
         self.log.ring()
         self.work.ring()
 

@@ -188,10 +188,17 @@ async def test_a_place_that_comes_free_rings_for_work(store: Store, how: str, li
     lease = await hold(store, limit_key="k")
     (id,) = await submit(store, priority=9, limit_key="k")
     seen = (await claim(store)).seen
-    waiting = asyncio.create_task(store.claim(wants(), seen=seen, wait=60.0))
+    waiting = asyncio.create_task(first_leases(store, seen))
     await asyncio.sleep(0)
     await store.settle([LEAVES[how](lease)])
-    assert ids((await asyncio.wait_for(waiting, 5.0)).leases) == [id]
+    assert ids(await asyncio.wait_for(waiting, 5.0)) == [id]
+
+
+async def first_leases(store: Store, seen: int) -> list[Lease]:
+    """What a worker gets that sleeps by the bell. A ring of a commit it knows of may reach it late."""
+    while not (answer := await store.claim(wants(), seen=seen, wait=60.0)).leases:
+        seen = answer.seen
+    return answer.leases
 
 
 async def test_a_reclaimed_task_frees_its_place(store: Store, clock: Clock) -> None:

@@ -1,0 +1,93 @@
+"""The first meeting with a server: one clear line for everything that cannot work."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from dolgo.errors import StoreUnavailable, StoreUnusable
+from dolgo.store.redis import RedisStore
+from dolgo.store.redis.library import library
+from tests.redis_server import RedisServer, free_port
+
+pytestmark = pytest.mark.anyio
+
+
+async def refusal(url: str) -> str:
+    store = RedisStore(url)
+    try:
+        with pytest.raises(StoreUnusable) as refused:
+            await store.open()
+    finally:
+        await store.close()
+    return str(refused.value)
+
+
+async def test_a_server_that_is_not_there_is_not_there_yet() -> None:
+    store = RedisStore(f"redis://user:S3CR3T@127.0.0.1:{free_port()}")
+    with pytest.raises(StoreUnavailable, match="cannot be reached: Connection refused") as said:
+        await store.open()
+    assert "S3CR3T" not in str(said.value)
+    await store.close()
+
+
+async def test_a_name_that_nobody_has_is_not_there_yet() -> None:
+    store = RedisStore("redis://no-such-host.invalid")
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await store.open()
+    await store.close()
+
+
+async def test_what_does_not_speak_redis_is_not_there_yet() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(StoreUnavailable, match="no answer within"):
+            await store.open()
+        await store.close()
+
+
+async def test_a_password_that_is_wrong_or_missing_is_said_once_and_for_all(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--requirepass", "right").ready() as server:
+        at = f"127.0.0.1:{server.port}"
+        said = await refusal(f"redis://:S3CR3T@{at}")
+        assert "Correct them in the URL" in said
+        assert "S3CR3T" not in said
+        assert "Put it into the URL" in await refusal(f"redis://{at}")
+        store = RedisStore(f"redis://:right@{at}")
+        await store.open()
+        await store.close()
+
+
+async def test_a_password_that_nobody_asked_for_is_said(server: RedisServer) -> None:
+    assert "no such user with this password" in await refusal(f"redis://:S3CR3T@127.0.0.1:{server.port}")
+
+
+async def test_a_user_who_may_not_do_enough_is_sent_to_the_doctor(server: RedisServer) -> None:
+    with redis.Redis(port=server.port) as admin:
+        admin.acl_setuser("weak", enabled=True, passwords=["+pw"], commands=["+@connection", "+info"], keys=["*"])
+    assert "`dolgo doctor` tells" in await refusal(f"redis://weak:pw@127.0.0.1:{server.port}")
+
+
+async def test_a_replica_is_refused_and_names_its_master(tmp_path: Path, server: RedisServer) -> None:
+    with RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(server.port), name="replica").ready() as replica:
+        assert f"it is a replica. Name its master, 127.0.0.1:{server.port}" in await refusal(replica.url)
+
+
+async def test_a_memory_that_throws_tasks_away_is_warned_of(
+    server: RedisServer, opened: Callable[..., RedisStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis.Redis(port=server.port) as admin:
+        admin.config_set("maxmemory-policy", "allkeys-lru")
+    await opened()
+    assert "may throw tasks away when its memory is full: its maxmemory-policy is allkeys-lru" in caplog.text
+
+
+async def test_libraries_of_other_versions_make_room(server: RedisServer, opened: Callable[..., RedisStore]) -> None:
+    with redis.Redis(port=server.port) as admin:
+        for name in ("dolgo_0000beef", "another"):
+            admin.function_load(f"#!lua name={name}\nredis.register_function('{name}', function() return 1 end)")
+        await opened()
+        names = {dict(zip(entry[::2], entry[1::2], strict=True))[b"library_name"] for entry in admin.function_list()}
+    assert names == {library().name.encode(), b"another"}
