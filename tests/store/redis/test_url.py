@@ -46,6 +46,8 @@ def test_rediss_is_encrypted_and_takes_what_that_needs() -> None:
         ("redis://example?prefix=a{b}", "prefix takes letters"),
         ("redis://example?prefix=", "prefix takes letters"),
         ("redis://[::1", "Invalid IPv6"),
+        ("redis://example:0", "nobody listens on port 0"),
+        (f"redis://{'x' * 64}.example", "label"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_with_the_reason(url: str, said: str) -> None:
