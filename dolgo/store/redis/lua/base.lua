@@ -7,7 +7,7 @@ local PROGRESS = 1 -- the kind of an event that bears a value
 
 local CASCADED = 500 -- dependents one call may still see to; what is left over is done by `cascade`
 local MOST_DUE = 500 -- tasks a claim moves into their lines, and as many that it expires, before it takes some
-local MOST_CLOSED = 1000 -- lines that one claim closes
+local MOST_CLOSED = 500 -- lines that one claim closes
 local MOST_LOOKS = 10000 -- tasks that are counted ahead of one
 local AT_ONCE = 1000 -- arguments of one command: Lua's stack holds a few thousand
 local MOST_CHUNK = 500 -- events of one entry of the log

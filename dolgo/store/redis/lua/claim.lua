@@ -60,14 +60,15 @@ function Walk:take(worker, lease, tokens)
     if not first then
       break
     end
-    local task = self:read(first)
-    if closed == MOST_CLOSED or Task.expired(self.turn, task) then
+    local line, limit_key = first.source.line, first.limit_key
+    local full = Gates.full(self.turn, line, limit_key)
+    local task = not full and self:read(first)
+    if full and closed == MOST_CLOSED or task and Task.expired(self.turn, task) then
       self:again_at(self.turn.now) -- there is more of it than one claim may do
       break
     end
-    local full = Gates.full(self.turn, task.line, task.limit_key)
     if full then
-      Lines.close(self.turn, task.line, task.limit_key)
+      Lines.close(self.turn, line, limit_key)
       closed = closed + 1
     else
       local place = #leases + 1
@@ -92,18 +93,20 @@ function Walk:first()
   while true do
     self:enter()
     local first = self.heap[1]
-    if not first then
-      return nil
-    end
-    local code, _, until_ = Gates.shut(self.turn, first.source.line)
-    if not code then
+    if not first or not self:shut(first.source.line) then
       return first
-    end
-    if until_ then
-      self:again_at(until_)
     end
     self:pop()
   end
+end
+
+-- Whether a gate holds back the whole line.
+function Walk:shut(line)
+  local code, _, until_ = Gates.shut(self.turn, line)
+  if code and until_ then
+    self:again_at(until_)
+  end
+  return code
 end
 
 -- Puts lines onto the heap until none of those left can have a smaller rank than what is first.
@@ -118,7 +121,7 @@ function Walk:enter()
     end
     local line = tonumber(self.fronts[self.front])
     self.front = self.front + 2
-    if self:fits(line) then
+    if self:fits(line) and not self:shut(line) then
       self:open(line)
     end
   end
@@ -144,7 +147,7 @@ end
 
 -- Sources give the tasks of a line, or the first tasks of its keyed lines, one by one: `found` is what was read of them.
 function Walk:open(line)
-  self:push({line = line, key = self.turn:key('q:', line), step = self.limit, read = 0, found = {}, place = 1})
+  self:push({line = line, limit_key = '', key = Lines.key(self.turn, line, ''), step = self.limit, read = 0, found = {}, place = 1})
   if not self.ahead then
     self:push({line = line, key = self.turn:key('heads:', line), heads = true, step = HEADS, read = 0, found = {}, place = 1})
   end
@@ -178,7 +181,7 @@ function Walk:next(place)
     local cut = string.find(member, '\0', 1, true)
     place.id, place.limit_key = string.sub(member, 1, cut - 1), string.sub(member, cut + 1)
   else
-    place.id = member
+    place.id, place.limit_key = member, source.limit_key
   end
   return place
 end
@@ -207,7 +210,7 @@ function Walk:passed(first, closed)
   end
   if source.heads and not closed then -- the keyed line itself, behind its first task
     local key = Lines.key(self.turn, source.line, limit_key)
-    self:push({line = source.line, key = key, step = 1, read = 1, found = {}, place = 1})
+    self:push({line = source.line, limit_key = limit_key, key = key, step = 1, read = 1, found = {}, place = 1})
   end
 end
 

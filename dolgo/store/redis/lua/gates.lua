@@ -8,25 +8,34 @@ local GATE = {'paused', 'paused_until', 'reason', 'max_running', 'per_key', 'rat
 
 -- The gate as it is by now, nil if there is none: a pause that is over is none.
 function Gates.read(turn, scope)
-  local gates = turn.gates
-  if not gates then
-    gates = call('EXISTS', turn:key('gates')) == 1 and {} or 'none'
-    turn.gates = gates
+  if Gates.any(turn) and turn.gates[scope] == nil then
+    Gates._fetch(turn, {scope})
   end
-  if gates == 'none' then
-    return nil
+  return turn.gates[scope] or nil
+end
+
+-- Whether there is any.
+function Gates.any(turn)
+  if turn.gates == NONE then
+    return false
   end
-  if gates[scope] == nil then
-    local value = call('HGET', turn:key('gates'), scope)
-    gates[scope] = value and Gates.parse(turn, scope, value) or false
+  turn.gates = turn.gates or call('EXISTS', turn:key('gates')) == 1 and {} or NONE
+  return turn.gates ~= NONE
+end
+
+function Gates._fetch(turn, scopes)
+  for place, value in ipairs(call('HMGET', turn:key('gates'), unpack(scopes))) do
+    local scope = scopes[place]
+    if turn.gates[scope] == nil then -- one that was read before knows what has started since
+      turn.gates[scope] = value and Gates.parse(turn, scope, value)
+    end
   end
-  return gates[scope] or nil
 end
 
 function Gates.parse(turn, scope, value)
-  local gate = {scope = scope}
+  local gate, values = {scope = scope}, cmsgpack.unpack(value)
   for place, field in ipairs(GATE) do
-    gate[field] = cmsgpack.unpack(value)[place]
+    gate[field] = values[place]
   end
   return Gates._at(turn, gate)
 end
@@ -42,17 +51,20 @@ function Gates.holds(gate)
   return gate.paused == 1 or gate.max_running or gate.per_key or gate.rate
 end
 
--- The gates over a line.
+-- The gates over a line: that of its queue comes first.
 function Gates.of(turn, line)
-  if turn.gates == 'none' then
+  if not Gates.any(turn) then
     return NONE
   end
-  turn.gates_of = turn.gates_of or {}
   local gates = turn.gates_of[line]
   if not gates then
-    local queue, type = unpack(turn:line_of(line))
-    local of_queue, of_type = Gates.read(turn, 'queue/' .. queue), Gates.read(turn, 'type/' .. type)
-    gates = {of_queue or of_type, of_queue and of_type}
+    local scopes = turn:scopes_of(line)
+    local of_queue, of_type = turn.gates[scopes[1]], turn.gates[scopes[2]]
+    if of_queue == nil or of_type == nil then
+      Gates._fetch(turn, scopes)
+      of_queue, of_type = turn.gates[scopes[1]], turn.gates[scopes[2]]
+    end
+    gates = {of_queue or of_type or nil, of_queue and of_type or nil}
     turn.gates_of[line] = gates
   end
   return gates
@@ -60,7 +72,6 @@ end
 
 -- How many run of a scope, or of a scope and a limit key, with what this turn has started and ended.
 function Gates.running(turn, scope)
-  turn.ran = turn.ran or {}
   local ran = turn.ran[scope]
   if not ran then
     ran = tonumber(call('HGET', turn:key('running'), scope)) or 0

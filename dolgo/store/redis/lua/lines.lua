@@ -4,7 +4,15 @@
 -- A keyed line is closed while as many of its key run as may; then `closed:<key>` holds its number, and `closed` the key.
 
 function Lines.key(turn, line, limit_key)
-  return limit_key == '' and turn:key('q:', line) or turn:key('k:' .. line .. ':', limit_key)
+  if limit_key ~= '' then
+    return turn:key('k:' .. line .. ':', limit_key)
+  end
+  local key = turn.plain[line]
+  if not key then
+    key = turn:key('q:', line)
+    turn.plain[line] = key
+  end
+  return key
 end
 
 function Lines.add(turn, task)

@@ -11,9 +11,13 @@ function Turn.begin(keys, args)
     now = asked[1],
     tasks = {}, -- by id, as read or written by this call
     lines = {}, -- by number: {queue, type, hash}
+    plain = {}, -- keys of lines without a limit key, by number
     numbers = {}, -- of lines, by queue, type and hash
     counts = {}, -- change of the tasks of a line at a state, by line and state
     running = {}, -- change of what runs, by scope
+    ran = {}, -- what ran when this call began, by scope, of those it asked for
+    gates = nil, -- by scope, as read by this call
+    gates_of = {}, -- by line
     unwritten = {}, -- tasks that are to be written; each bears the mark `unwritten`
     writes = {}, -- commands on sorted sets and hashes that are to be made, by key
     fronts = {}, -- lines whose first task may be another now
@@ -31,7 +35,6 @@ function Turn.begin(keys, args)
     local time = call('TIME')
     turn.now = tonumber(time[1]) + tonumber(time[2]) / 1e6
   end
-  turn.now_text = string.format('%.17g', turn.now)
   return turn
 end
 
@@ -66,6 +69,15 @@ function Turn:line_of(number)
   return line
 end
 
+-- What gates name the queue and the type of a line by.
+function Turn:scopes_of(number)
+  local line = self:line_of(number)
+  if not line.scopes then
+    line.scopes = {'queue/' .. line[1], 'type/' .. line[2]}
+  end
+  return line.scopes
+end
+
 -- Reads many of them ahead, from a list of numbers and something else of each.
 function Turn:read_lines(flat)
   local wanted = {}
@@ -95,11 +107,7 @@ end
 
 -- `change` more tasks with this limit key ('': none) run in this line.
 function Turn:runs(line, key, change)
-  local names = self:line_of(line)
-  if not names.scopes then
-    names.scopes = {'queue/' .. names[1], 'type/' .. names[2]}
-  end
-  for _, scope in ipairs(names.scopes) do
+  for _, scope in ipairs(self:scopes_of(line)) do
     self.running[scope] = (self.running[scope] or 0) + change
     if key ~= '' then
       local keyed = scope .. '\0' .. key
@@ -122,7 +130,10 @@ end
 function Turn:zadd(key, score, member)
   local run = self:_run(key, 'ZADD', 2)
   local size = run.size
-  run[size + 1], run[size + 2] = score == self.now and self.now_text or score, member
+  if run.score ~= score then -- many have the same, and its text is dear
+    run.score, run.text = score, string.format('%.17g', score)
+  end
+  run[size + 1], run[size + 2] = run.text, member
   run.size = size + 2
 end
 
