@@ -1,8 +1,8 @@
--- Who waits for whom: what ends and retries do to dependents. Nobody carries over what a parent was: each step looks at the parents
--- as they are at that moment, so it is right whatever has happened to them since, and may be done twice.
+-- Who waits for whom: what ends and retries do to dependents. Nobody carries over what a parent was: each step looks at the
+-- parents as they are at that moment, so it is right whatever has happened to them since, and may be done twice.
 --
--- One call moves `turn.budget` dependents; the rest goes to the list `left`, so that at every commit a waiting task has an unfinished
--- parent, or an item of the list leads to it.
+-- One call moves `turn.budget` dependents; the rest goes to the list `left`, so that at every commit a waiting task has an
+-- unfinished parent, or an item of the list leads to it.
 
 local LOOKS = 20 -- so many looks at dependents or parents weigh as much as one dependent moved
 local A_STEP = 100 -- dependents read at once
@@ -169,8 +169,8 @@ local function release(turn, child, parent)
     if call('EXISTS', wait) == 1 then
       return true
     end
-    open, bad = Edges.place(turn, Edges.parents(turn, child), child.run_anyway) -- another may have been retried or have failed,
-    turn.looks = turn.looks - child.parents --                                     and be left over
+    turn.looks = turn.looks - child.parents
+    open, bad = Edges.place(turn, Edges.parents(turn, child), child.run_anyway) -- what another did may be left over
   end
   if bad then
     Place.call_off(turn, child, 'dependency_failed', parent_ended(bad))

@@ -1,5 +1,5 @@
--- What people do to tasks. Each answers what it met and did: {state before, state after, refusal, whether its worker is to stop it and
--- was not told so before}; 0 for no task, '' for no refusal.
+-- What people do to tasks. Each answers what it met and did: {state before, state after, refusal, whether its worker is to stop
+-- it and was not told so before}; 0 for no task, '' for no refusal.
 
 local NOT_THERE = {0, 0, '', 0}
 
@@ -18,36 +18,36 @@ local function each(turn, ids, act)
 end
 
 local function cancel(turn, task)
-  local before_ = task.state
-  if before_ == DONE or before_ == FAILED then
-    return refused(before_, 'status')
+  local was = task.state
+  if was == DONE or was == FAILED then
+    return refused(was, 'status')
   end
-  local asked = before_ == IN_PROGRESS and task.cancel_asked == 0
+  local asked = was == IN_PROGRESS and task.cancel_asked == 0
   if asked then
     call('SADD', turn:key('asked:', task.worker), task.id)
   end
-  if before_ == IN_PROGRESS or Task.by_parent(task) then -- or the retry of that parent would bring it back
+  if was == IN_PROGRESS or Task.by_parent(task) then -- or the retry of that parent would bring it back
     task.cancel_asked = 1
     Task.write(turn, task)
-  elseif before_ < DONE then
+  elseif was < DONE then
     Place.call_off(turn, task, 'cancelled', 'Cancelled before it started.')
   end
-  return {before_, task.state, '', asked and 1 or 0}
+  return {was, task.state, '', asked and 1 or 0}
 end
 
 local function retry(turn, task)
-  local before_ = task.state
-  if before_ ~= FAILED and before_ ~= CANCELLED then
-    return refused(before_, 'status')
+  local was = task.state
+  if was ~= FAILED and was ~= CANCELLED then
+    return refused(was, 'status')
   elseif Place.has_key(turn, turn:line_of(task.line)[2], task.unique_key) then
-    return refused(before_, 'unique')
+    return refused(was, 'unique')
   end
   local open, bad = Edges.place(turn, Edges.parents(turn, task), task.run_anyway)
   if bad then
-    return refused(before_, 'parents')
+    return refused(was, 'parents')
   end
   Edges.restart(turn, task, open, turn.now)
-  return {before_, task.state, '', 0}
+  return {was, task.state, '', 0}
 end
 
 local function delete(turn, task)

@@ -1,6 +1,6 @@
 -- What is answered by a look, and changes nothing.
 
-local A_LOOK = 50 -- tasks read at once for a page
+local A_LOOK = 50 -- tasks read at first for a page
 local MOST_BYTES = 4194304 -- of events in one answer
 
 local function row_of(task, row)
@@ -102,8 +102,11 @@ local function within(time, id, query)
   if query.low and time <= query.low or query.high and time >= query.high then
     return false
   end
+  if not query.after then
+    return true
+  end
   local item, after = {time, id}, {query.after, query.after_id}
-  return not query.after or (query.backwards and comes_before(item, after)) or (not query.backwards and comes_before(after, item))
+  return comes_before(query.backwards and item or after, query.backwards and after or item)
 end
 
 -- What is in progress, by the time of its creation.
@@ -143,13 +146,26 @@ end
 
 local function matches(turn, task, query)
   local line = turn:line_of(task.line)
-  local state = task.state == READY and LATER or task.state
-  return (not query.state or query.state == state)
-    and (not query.type or query.type == line[2])
+  return (not query.type or query.type == line[2])
     and (not query.queue or query.queue == line[1])
     and (not query.worker or query.worker == task.worker)
     and (not query.low or task.created_at > query.low)
     and (not query.high or task.created_at < query.high)
+end
+
+-- Those of the state that is asked for: one byte of each, so that the others need not be read.
+local function of_state(turn, items, state)
+  if not state then
+    return items
+  end
+  local found = {}
+  for _, item in ipairs(items) do
+    local there = Task.state(turn, item[2])
+    if there == state or (there == READY and state == LATER) then
+      found[#found + 1] = item
+    end
+  end
+  return found
 end
 
 local function fetch(turn, items)
@@ -162,8 +178,9 @@ end
 
 -- Adds those of the items that match to the rows. The item that made the page full, nil if none did.
 local function look_at(turn, items, query, rows)
-  fetch(turn, items)
-  for _, item in ipairs(items) do
+  local wanted = of_state(turn, items, query.state)
+  fetch(turn, wanted)
+  for _, item in ipairs(wanted) do
     local task = Task.read(turn, item[2])
     if matches(turn, task, query) then
       rows[#rows + 1] = row_of(task, {task.id})
@@ -178,7 +195,8 @@ local function look_at(turn, items, query, rows)
   return nil
 end
 
--- `what`: created, finished, few:<state> or leases. {rows, time and id after which the next page goes on: false and '' at the end}.
+-- `what`: created, finished, few:<state> or leases. {rows, time and id after which the next page goes on: false and '' at the
+-- end}.
 function Reads.list(turn, what, backwards, low, high, after, after_id, state, type, queue, worker, limit, looks, bodies)
   local query = {
     backwards = backwards == 1, low = low, high = high, after = after, after_id = after_id,
@@ -188,9 +206,9 @@ function Reads.list(turn, what, backwards, low, high, after, after_id, state, ty
   if what == 'leases' and call('ZCARD', turn:key('leases')) > MOST_LOOKS then
     what = 'created'
   end
-  local rows = {}
+  local rows, step = {}, what == 'leases' and looks or math.max(limit, A_LOOK) -- mostly the very first fill a page
   while looks > 0 do
-    query.step = math.min(looks, what == 'leases' and looks or math.max(limit, A_LOOK)) -- mostly the very first fill a page
+    query.step, step = math.min(looks, step), step * 2
     local items = items_of(turn, what, query)
     local last = look_at(turn, items, query, rows)
     if last then
@@ -241,8 +259,8 @@ local function unfinished_of(turn, parents)
   return awaited
 end
 
--- For each id false, or {dependents, unfinished parents, how many it submitted}. Blobs: its parents ('': none), its progress ('': none),
--- and the notes of what it submitted.
+-- For each id false, or {dependents, unfinished parents, how many it submitted}. Blobs: its parents ('': none), its progress
+-- ('': none), and the notes of what it submitted.
 function Reads.details(turn, ids)
   local found = {}
   for place, id in ipairs(ids) do
@@ -326,8 +344,8 @@ local function log_ends(turn)
   return tonumber(trimmed) or 0, tonumber(seq) or 0
 end
 
--- The newest number that was dropped, the newest of all, and how many entries follow as blobs: from the one that holds the event
--- after `after`, or the oldest there is if that is gone.
+-- The newest number that was dropped, the newest of all, and how many entries follow as blobs: from the one that holds the
+-- event after `after`, or the oldest there is if that is gone.
 function Reads.events(turn, after, limit)
   local trimmed, seq = log_ends(turn)
   local from, size, chunks = math.max(after, trimmed), 0, 0

@@ -1,5 +1,6 @@
--- Small keyed things with a version and an end: {key, version, first_at, written_at, expires_at (0: never), value}. The hash `rec` has
--- them by key, `reckeys` the keys in order, `recends` those that end, by when. By the time of the call, never by what Redis lets expire.
+-- Small keyed things with a version and an end: {key, version, first_at, written_at, expires_at (0: never), value}. The hash
+-- `rec` has them by key, `reckeys` the keys in order, `recends` those that end, by when. By the time of the call, never by what
+-- Redis lets expire.
 
 local function parse(key, stored)
   local value, version, first_at, written_at, expires_at = unpack(cmsgpack.unpack(stored))

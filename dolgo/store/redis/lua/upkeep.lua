@@ -48,8 +48,8 @@ function Verbs.cascade(turn, limit)
   return {moved}
 end
 
--- The number of the last event older than `latest`, of those from `first` to `last`; 0 if already the first is younger. All events of
--- one entry are of one time.
+-- The number of the last event older than `latest`, of those from `first` to `last`; 0 if already the first is younger. All
+-- events of one entry are of one time.
 local function last_old(turn, first, last, latest)
   local old = 0
   while first <= last do
