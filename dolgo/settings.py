@@ -44,7 +44,7 @@ def row(default: object, kind: Kind, help: str, *commands: str, env: str | None 
 class Settings:
     """The values in force, and the origin of each."""
 
-    store: str = row("sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "prune")
+    store: str = row("sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "prune", "doctor")
     slots: int = row(5, Whole(0), "Tasks at most at once; 0 serves the web alone.")
     tasks: tuple[str, ...] = row((), Paths(), "Folders, files or modules with task types, besides ./tasks.")
     queues: tuple[str, ...] | None = row(None, Names(), "Queues to take tasks from, comma-separated; all if not given.")

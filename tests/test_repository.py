@@ -48,14 +48,21 @@ DOORS = {  # what may be imported of a room, and the rooms that may have more
 LAZY = [
     ("dolgo.cli.serve", "dolgo.main", "brings in everything; only these two commands need it"),
     ("dolgo.cli.prune", "dolgo.main", "names the stores; of the commands without a server only this one opens one"),
+    ("dolgo.cli.doctor", "dolgo.main", "names the stores, as above"),
     ("dolgo.cli.openapi", "dolgo.api.openapi", "brings in the web framework; only this command needs it"),
     ("dolgo.main", "dolgo.store.memory", "a store is imported when its URL asks for it"),
     ("dolgo.main", "dolgo.store.redis", "a store is imported when its URL asks for it"),
     ("dolgo.main", "dolgo.store.sqlite", "a store is imported when its URL asks for it"),
+    ("dolgo.main", "dolgo.store.sqlite.doctor", "what is wrong with a store is looked for when its URL asks for it"),
+    ("dolgo.main", "dolgo.store.redis.doctor", "as above, and it needs a driver that not everybody has"),
     ("dolgo.tasks.http_request", "dolgo.egress.transport", "brings in httpx; only a child that makes a request needs it"),
     ("dolgo.main", "watchfiles", "only --reload needs it"),
 ]
-UPWARD = {("dolgo.cli.serve", "dolgo.main"), ("dolgo.cli.prune", "dolgo.main")}  # the composition root is started from there
+UPWARD = {
+    ("dolgo.cli.serve", "dolgo.main"),
+    ("dolgo.cli.prune", "dolgo.main"),
+    ("dolgo.cli.doctor", "dolgo.main"),
+}  # the composition root is started from there
 
 MOST_LINES_OF_A_FUNCTION = 40
 MOST_LINES_OF_A_MODULE = 400
@@ -172,7 +179,7 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lines = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
     declared = {re.split(r"[\[<>=~! ;]", line)[0].lower() for line in lines}
     imported = {found.partition(".")[0] for name, path in NAMES.items() for found, _ in imports(tree(path), package_of(name))}
     assert imported - set(sys.stdlib_module_names) - {"dolgo"} <= declared

@@ -30,6 +30,7 @@ COMMANDS = {
     "schedule": "schedule",
     "workers": "worker",
     "prune": "prune",
+    "doctor": "doctor",
     "new": "new",
     "config": "config",
     "openapi": "openapi",
