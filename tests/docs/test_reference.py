@@ -22,12 +22,16 @@ from dolgo.runner.options import OPTIONS
 from dolgo.settings import TABLE
 from dolgo.shape.describe import CONSTRAINTS
 from dolgo.store.base import Store
+from dolgo.store.findings import Level
+from dolgo.store.redis import doctor as redis_doctor
+from dolgo.store.sqlite import doctor as sqlite_doctor
 from dolgo.task.allowed import NewTask
 from dolgo.tasks.http_request import HttpRequest
 from tests.docs.pages import DOCS, code, read, sections, table
 
 HTTP = DOCS / "reference/http.md"
 CLI = DOCS / "reference/cli.md"
+DOCTOR = DOCS / "reference/doctor.md"
 TYPES = DOCS / "reference/task-types.md"
 SEAM = DOCS / "explanation/store-seam.md"
 BROKEN = "internal-error"  # the problem that is no refusal
@@ -171,6 +175,22 @@ def test_every_command_but_the_service_takes_json() -> None:
 def test_every_exit_code_is_told() -> None:
     told = {code(row[1])[0]: int(row[0]) for row in table(read(CLI), "code", "name")}
     assert told == {exit.name: exit.value for exit in Exit}
+
+
+@pytest.mark.parametrize(
+    ("heading", "checks"),
+    [
+        ("Everywhere", ["program", "environment", "this clock"]),
+        ("SQLite", [*sqlite_doctor.FILE, *sqlite_doctor.DATA]),
+        ("Redis", ["connection", *redis_doctor.CHECKS]),
+    ],
+)
+def test_every_check_of_the_doctor_is_told(heading: str, checks: list[str]) -> None:
+    assert first_cells(sections(DOCTOR)[heading], "check") == checks
+
+
+def test_every_level_of_a_finding_is_told() -> None:
+    assert first_cells(read(DOCTOR), "level") == list(Level)
 
 
 # -- task types and the store

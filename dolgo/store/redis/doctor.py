@@ -47,12 +47,22 @@ def examine(url: str) -> list[Finding]:
     found = []
     with client:
         try:
-            client.ping()
+            _reach(client)
             found.append(Finding("connection", *ok(f"{masked(url)} answers")))
             found += findings(CHECKS, look(client, address), hides=redis.ResponseError)
         except redis.RedisError as error:
             found.append(Finding("connection", *_no_connection(masked(url), error)))
     return found
+
+
+def _reach(client: Any) -> None:
+    try:
+        client.ping()
+    except redis.exceptions.NoPermissionError:  # it has let us in: a check says what this user may not
+        pass
+    except redis.ResponseError as error:
+        if not str(error).startswith("MISCONF"):  # it cannot write to its disk, and refuses pings too: a check says so
+            raise
 
 
 def _no_connection(url: str, error: redis.RedisError) -> Verdict:
@@ -134,8 +144,8 @@ def _may(look: Look, *words: Any) -> bool:
         look.command(*(look.key if word == "{key}" else word for word in words))
     except redis.exceptions.NoPermissionError:
         return False
-    except redis.ResponseError:  # refused for its arguments, or for another reason that a check of its own finds
-        pass
+    except redis.ResponseError as error:  # mostly for its arguments; what else is wrong, a check of its own finds
+        return "unknown command" not in str(error)
     return True
 
 
@@ -180,7 +190,7 @@ def _latency(look: Look) -> Verdict:
     took = []
     for _ in range(PINGS):
         began = time.perf_counter()
-        look.client.ping()
+        look.command("ECHO", "")  # unlike PING it is answered whatever is wrong
         took.append(time.perf_counter() - began)
     text = f"an answer takes {statistics.median(took) * 1000:.2f} ms"
     if statistics.median(took) > SLOW_PING:
