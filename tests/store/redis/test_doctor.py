@@ -19,7 +19,8 @@ from dolgo.store import disk
 from dolgo.store.findings import Finding, Level, Verdict
 from dolgo.store.redis import doctor
 from dolgo.store.redis.doctor_kept import KEPT
-from dolgo.store.redis.doctor_look import Look, look, read_address
+from dolgo.store.redis.doctor_look import Look, look
+from dolgo.store.redis.url import parse
 from tests.missing import need
 from tests.redis_server import DURABLE, RedisServer, free_port
 
@@ -175,15 +176,18 @@ def test_a_replica_is_bad_and_its_master_is_named(start: Start) -> None:
 def test_a_cluster_has_to_answer_for_the_slot_and_a_node_to_have_it(start: Start) -> None:
     server, other = (start(*GOOD, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) for _ in range(2))
     finding = found(server.url)["cluster"]
-    assert (finding.level, "does not answer for the keys of 'dolgo'" in finding.found) == (Level.BAD, True), finding
+    assert (finding.level, "does not answer for the keys {dolgo}:…" in finding.found) == (Level.BAD, True), finding
     with redis.Redis(port=server.port, decode_responses=True) as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         until(lambda: found(server.url)["cluster"].level is Level.OK, "it has the slot")
         assert worse(server.url) == {}
         bus = other.argv[other.argv.index("--cluster-port") + 1]
         client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
-    until(lambda: found(other.url)["cluster"].level is Level.WARN, "the other knows who has it")
-    assert found(other.url)["cluster"].advice == f"Name 127.0.0.1:{server.port} in --store."
+    until(lambda: "goes there" in found(other.url)["cluster"].found, "the other knows who has it")
+    assert worse(other.url) == {}
+    with redis.Redis(port=server.port) as client:
+        client.config_set("appendfsync", "no")
+    assert list(worse(other.url)) == ["durability"]  # it is the one with the keys that is looked at
 
 
 def test_a_password_that_is_missing_or_wrong_is_said_and_never_shown(start: Start) -> None:
@@ -253,34 +257,26 @@ def test_encryption_is_spoken_and_its_certificate_checked(start: Start, tmp_path
     start(*GOOD, "--tls-port", str(port), *files, "--tls-auth-clients", "no")
     assert worse(f"rediss://localhost:{port}/0?ssl_ca_certs={certificate}") == {}
     assert worse(f"rediss://localhost:{port}/0?ssl_cert_reqs=none") == {}
-    assert "certificate verify failed" in worse(f"rediss://localhost:{port}/0")["connection"][1]
+    finding = found(f"rediss://localhost:{port}/0")["connection"]
+    assert ("certificate verify failed" in finding.found, "ssl_ca_certs" in finding.advice) == (True, True), finding
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"redis://app:{SECRET}@/0",
-        f"redis://app:{SECRET}@host:port/0",
-        f"redis://app:{SECRET}@host:0/0",
-        f"redis://app:{SECRET}@host/name",
-        f"redis://app:{SECRET}@host/0?nonsense",
-        f"redis://app:{SECRET}@host/0?colour=red",
-        f"redis://app:{SECRET}@host/0?ssl_cert_reqs=none",
-        f"redis://app:{SECRET}@{'a' * 70}/0",
-        f"redis://app:{SECRET}@[::1/0",
-    ],
-)
-def test_a_url_that_cannot_be_used_is_refused_and_its_password_not_shown(url: str) -> None:
+@pytest.mark.parametrize("place", ["host:port/0", "host/name", "host/0?colour=red", "host/0?ssl_cert_reqs=none", "[::1/0"])
+def test_a_url_that_cannot_be_used_is_refused_and_its_password_not_shown(place: str) -> None:
     with pytest.raises(BadSetting) as refused:
-        read_address(url)
+        doctor.examine(f"redis://app:{SECRET}@{place}")
     assert SECRET not in str(refused.value)
 
 
-def seen(client: redis.Redis, **changes: Any) -> Look:
+def test_a_host_and_a_certificate_that_cannot_be_are_one_finding() -> None:
+    for url in (f"redis://app:{SECRET}@{'a' * 70}/0", f"rediss://app:{SECRET}@127.0.0.1/0?ssl_ca_certs=/no/such/file"):
+        assert list(found(url)) == ["connection"]
+
+
+def seen(client: redis.Redis, url: str = "", host: str = "127.0.0.1", **changes: Any) -> Look:
     """What the checks look at, with what cannot be made here."""
-    there = look(client, read_address(url_of(client)))
-    address = replace(there.address, **changes.pop("address", {}))
-    return replace(there, address=address, info={**there.info, **changes.pop("info", {})}, **changes)
+    there = look(client, parse(url or url_of(client)), (host, 6379))
+    return replace(there, info={**there.info, **changes.pop("info", {})}, **changes)
 
 
 def level(verdict: Verdict | None) -> Level | None:
@@ -315,15 +311,16 @@ def test_a_full_disk_of_a_redis_on_this_machine_is_said(client: redis.Redis, mon
     level, said = worse(url_of(client))["disk"]
     assert level is Level.BAD
     assert said.startswith(f"{client.config_get('dir')['dir']}: ")
-    elsewhere = seen(client, address={"host": "10.0.0.7"})
+    elsewhere = seen(client, host="10.0.0.7")
     assert doctor.CHECKS["disk"](elsewhere) is None
 
 
 def test_a_way_over_the_network_wants_encryption_and_a_password(client: redis.Redis) -> None:
     network = doctor.CHECKS["network"]
-    assert level(network(seen(client, address={"host": "10.0.0.7"}))) is Level.WARN
-    assert level(network(seen(client, address={"host": "redis.example", "encrypted": True}))) is Level.WARN
-    assert level(network(seen(client, address={"host": "10.0.0.7", "encrypted": True, "password": True}))) is Level.OK
+    assert level(network(seen(client, "redis://10.0.0.7", "10.0.0.7"))) is Level.WARN
+    assert level(network(seen(client, "rediss://redis.example", "redis.example"))) is Level.WARN
+    assert level(network(seen(client, "redis://:word@redis.example", "redis.example"))) is Level.WARN
+    assert level(network(seen(client, "rediss://me:word@10.0.0.7", "10.0.0.7"))) is Level.OK
 
 
 def test_a_clock_that_differs_is_said(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
