@@ -16,6 +16,7 @@ from dolgo.store import disk
 from dolgo.store.findings import ok
 from tests.cli.conftest import Run, on_terminal
 from tests.cli.test_prune import fill
+from tests.redis_server import free_port
 
 
 def judged(ran_out: str) -> dict[str, str]:
@@ -92,6 +93,13 @@ def test_a_url_that_cannot_be_used_exits_with_2_and_shows_no_password(alone: Run
     assert (ran.code, ran.out) == (2, "")
     assert "hush" not in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_a_redis_that_is_not_there_is_bad_and_its_password_not_shown(alone: Run) -> None:
+    ran = alone("doctor", "--store", f"redis://me:hush@127.0.0.1:{free_port()}/0")
+    assert ran.code == 1
+    assert "hush" not in ran.out + ran.err
+    assert "bad\tconnection\tredis://me:***@127.0.0.1:" in ran.out
 
 
 def test_a_store_whose_driver_is_not_there_names_the_extra(tmp_path: Path) -> None:

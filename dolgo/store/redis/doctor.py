@@ -103,6 +103,8 @@ def _no_connection(url: str, error: Exception) -> Verdict:
         return bad(text, "It reads its data from disk: ask again when it has.")
     if "certificate" in text.lower():
         return bad(text, "Name its authority's certificate: rediss://HOST:PORT/0?ssl_ca_certs=FILE.")
+    if isinstance(error, redis.exceptions.InvalidResponse):
+        return bad(text, "What answers there is no Redis: correct host, port or the scheme (rediss:// with TLS) in --store.")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | UnicodeError):
         return bad(text, "Start Redis, or correct host, port or the scheme (rediss:// with TLS) in --store.")
     return bad(text, "See the log of Redis.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -266,6 +268,20 @@ def test_a_url_that_cannot_be_used_is_refused_and_its_password_not_shown(place: 
     with pytest.raises(BadSetting) as refused:
         doctor.examine(f"redis://app:{SECRET}@{place}")
     assert SECRET not in str(refused.value)
+
+
+def test_what_answers_and_is_no_redis_is_said() -> None:
+    def answer() -> None:
+        with listener.accept()[0] as other:
+            other.recv(1000)
+            other.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer)
+        server.start()
+        finding = found(f"redis://127.0.0.1:{listener.getsockname()[1]}/0")["connection"]
+        server.join(SOON)
+    assert "is no Redis" in finding.advice
 
 
 def test_a_host_and_a_certificate_that_cannot_be_are_one_finding() -> None:

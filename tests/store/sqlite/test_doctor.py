@@ -64,6 +64,19 @@ def test_looking_leaves_a_store_as_it_is(path: Path) -> None:
     assert {file.stat().st_mode & 0o077 for file in path.parent.iterdir()} == {0}
 
 
+def test_looking_leaves_the_log_of_a_server_that_was_killed(path: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE more (a)")
+        for name in ("dolgo.db", "dolgo.db-wal"):
+            (killed / name).write_bytes((tmp_path / name).read_bytes())
+    before = (killed / "dolgo.db-wal").read_bytes()
+    found(killed / "dolgo.db", full=True)
+    assert before
+    assert (killed / "dolgo.db-wal").read_bytes() == before
+
+
 def test_a_file_that_is_not_there_is_no_fault_and_is_not_made(tmp_path: Path) -> None:
     assert bad(tmp_path / "dolgo.db") == {}
     assert not list(tmp_path.iterdir())
