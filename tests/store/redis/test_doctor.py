@@ -23,6 +23,7 @@ from dolgo.store.redis import doctor
 from dolgo.store.redis.doctor_kept import KEPT
 from dolgo.store.redis.doctor_look import Look, look
 from dolgo.store.redis.url import parse
+from tests.blackbox.server import Process
 from tests.missing import need
 from tests.redis_server import DURABLE, RedisServer, free_port
 
@@ -217,7 +218,7 @@ def test_a_user_with_few_rights_is_told_which_are_missing(start: Start) -> None:
         level, said = worse(user)["rights"]
         assert (level, "FUNCTION LOAD, FCALL, SSUBSCRIBE on {dolgo}:doctor" in said) == (Level.BAD, True), said
         client.execute_command("ACL", "SETUSER", "app", "+@scripting", "+@pubsub")
-        assert "on {other}:doctor" in worse(user + "?prefix=other")["rights"][1]
+        assert "30 more on {other}:doctor" in worse(user + "?prefix=other")["rights"][1]
 
 
 def test_one_that_does_not_answer_is_one_finding(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +271,18 @@ def test_a_url_that_cannot_be_used_is_refused_and_its_password_not_shown(place: 
     assert SECRET not in str(refused.value)
 
 
+def test_a_sentinel_is_told_apart_and_nothing_else_is_said_of_it(tmp_path: Path) -> None:
+    need("redis-server")
+    port = free_port()
+    (tmp_path / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\n")
+    argv = ["redis-server", "sentinel.conf", "--sentinel"]
+    with Process(argv, tmp_path, ready="Sentinel ID is", name="sentinel").ready():
+        until(lambda: "server" in found(f"redis://127.0.0.1:{port}/0"), "it listens")
+        findings = found(f"redis://127.0.0.1:{port}/0")
+    assert list(findings) == ["connection", "server"]
+    assert (findings["server"].level, "Sentinel" in findings["server"].found) == (Level.BAD, True)
+
+
 def test_what_answers_and_is_no_redis_is_said() -> None:
     def answer() -> None:
         with listener.accept()[0] as other:
@@ -305,7 +318,6 @@ def level(verdict: Verdict | None) -> Level | None:
         ({"redis_version": "6.2.14"}, "server", Level.BAD, "redis 6.2.14 has no functions"),
         ({"redis_version": "10.0.1"}, "server", Level.OK, "redis 10.0.1"),
         ({"server_name": "valkey", "valkey_version": "8.1.0"}, "server", Level.OK, "valkey 8.1.0"),
-        ({"redis_mode": "sentinel"}, "server", Level.BAD, "Sentinel"),
         ({"dragonfly_version": "df-1"}, "server", Level.WARN, "Dragonfly"),
         ({"aof_last_write_status": "err"}, "disk writes", Level.BAD, "refuses writes"),
         ({"aof_last_bgrewrite_status": "err"}, "disk writes", Level.WARN, "it grows"),
