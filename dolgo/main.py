@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -17,14 +18,15 @@ import uvloop
 from dolgo import __version__
 from dolgo.api import app as web
 from dolgo.api.dispatch import App
+from dolgo.api.route import Route
 from dolgo.api.server import Server, listen
-from dolgo.errors import BadSetting, Refused, StoreUnusable
+from dolgo.errors import BadSetting, Refused, StoreUnavailable, StoreUnusable
 from dolgo.logs import configure
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
 from dolgo.settings import Settings
 from dolgo.store.base import Store
-from dolgo.store.findings import Finding, bad
+from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
@@ -40,6 +42,9 @@ from dolgo.task.worker import Worker
 log = logging.getLogger("dolgo")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+STORE_PATIENCE = 30.0  # seconds a store that is not there yet is waited for at the start
+SAY_EVERY = 5.0  # seconds between two lines that say so
+TRY_EVERY = 0.5  # seconds between two tries to open it
 LOOK_AGAIN = 500  # milliseconds between two looks whether a folder of task types has come or was replaced
 
 
@@ -101,7 +106,7 @@ def examine_store(url: str, *, full: bool) -> Sequence[Finding]:
 class Parts:
     """What a process is made of, put together from its settings."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, *, web: bool) -> None:
         self.settings = settings
         self.store = store
         self.fleet = Fleet(store)
@@ -117,7 +122,7 @@ class Parts:
         )
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
-        self.health = Health(store, self.worker, lease=settings.lease)
+        self.health = Health(store, self.worker, lease=settings.lease, web=web)
 
     def _worker(self) -> Worker:
         settings = self.settings
@@ -129,24 +134,44 @@ class Parts:
 
 
 @contextlib.asynccontextmanager
-async def _running(settings: Settings, stop: Stop) -> AsyncIterator[Parts]:
+async def _running(parts: Parts, stop: Stop) -> AsyncIterator[None]:
     """The parts, started; on the way out they end in the reverse order, each with a deadline of its own.
 
     First the worker drains, because its ends need the store; waits are answered as things stand; the store closes last."""
-    store = open_store(settings.store)
-    await store.open()
-    parts = Parts(settings, store)
+    store = parts.store
+    await _open(store, parts.settings.store, stop)
     stop.kill = parts.worker.kill if parts.worker else stop.kill
     try:
         await _start(parts, stop)
-        yield parts
+        parts.health.started = True
+        yield
     finally:
+        parts.health.started = False
         parts.health.draining = True
         parts.notify.close()
         await parts.upkeep.stop()
         if parts.worker:
             await parts.worker.stop()
         await store.close()
+
+
+async def _open(store: Store, url: str, stop: Stop) -> None:
+    """Open the store; one that is not there yet is waited for. Raises StoreUnusable, and Stopped if that is asked for first."""
+    begun = said = time.monotonic()
+    while not stop.asked.is_set():
+        try:
+            return await store.open()
+        except StoreUnavailable as error:
+            now = time.monotonic()
+            if now - begun >= STORE_PATIENCE:
+                raise StoreUnusable(f"The store {masked(url)} was not there within {STORE_PATIENCE:g} s: {error}") from error
+            if said == begun or now - said >= SAY_EVERY:
+                left = STORE_PATIENCE - (now - begun)
+                _say(f"dolgo: waiting for the store {masked(url)}, for {left:.0f} s at most: {error}")
+                said = now
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.asked.wait(), TRY_EVERY)
+    raise Stopped
 
 
 async def _start(parts: Parts, stop: Stop) -> None:
@@ -161,6 +186,10 @@ async def _start(parts: Parts, stop: Stop) -> None:
         raise StoreUnusable(f"The task types could not be announced: {error}") from error
     if parts.worker and parts.settings.reload:
         stop.tasks.append(asyncio.create_task(_reload(parts.worker, parts.settings)))
+
+
+class Stopped(Exception):
+    """A signal came before the service had started."""
 
 
 class Stop:
@@ -182,17 +211,20 @@ async def _until_signal(settings: Settings, run: Callable[[Settings, Stop], Coro
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    return await run(settings, stop)
+    try:
+        return await run(settings, stop)
+    except Stopped:
+        return 0
 
 
 async def _serve(settings: Settings, stop: Stop) -> int:
+    parts = Parts(settings, open_store(settings.store), web=True)
     with listen(settings.host, settings.port) as listener:
-        async with _running(settings, stop) as parts:
-            server = Server(_app(parts), listener)
+        async with _running(parts, stop):
+            server = Server(_app(parts, settings.host), listener)
             try:
                 await server.start()
-                host, port = listener.getsockname()[:2]
-                _say(f"dolgo {__version__} ready on http://{_bracketed(host)}:{port}")
+                _say(f"dolgo {__version__} ready on {_url(listener)}")
                 await stop.asked.wait()
                 await _drain(parts)
             finally:
@@ -201,12 +233,52 @@ async def _serve(settings: Settings, stop: Stop) -> int:
 
 
 async def _work(settings: Settings, stop: Stop) -> int:
-    async with _running(settings, stop) as parts:
-        assert parts.worker is not None
+    parts = Parts(settings, open_store(settings.store), web=False)
+    assert parts.worker is not None
+    async with _probed(parts), _running(parts, stop):
+        await _say_if_idle(parts, parts.worker)
         _say(f"dolgo {__version__} worker {parts.worker.id} ready")
-        await stop.asked.wait()
+        await _first(stop.asked.wait(), parts.worker.drain_asked.wait())
         await _drain(parts)
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _probed(parts: Parts) -> AsyncIterator[None]:
+    """The health port answers, from before the store is there until after it has closed."""
+    settings = parts.settings
+    if settings.health_port is None:
+        yield
+        return
+    with listen(settings.health_host, settings.health_port, "--health-port") as listener:
+        server = Server(_app(parts, settings.health_host, web.PROBES), listener)
+        try:
+            await server.start()
+            _say(f"dolgo {__version__} health on {_url(listener)}")
+            yield
+        finally:
+            await server.stop()
+
+
+async def _say_if_idle(parts: Parts, worker: Worker) -> None:
+    """Warn if this worker will have nothing to do, as far as can be told at its start."""
+    doubts = [idle.without_types(worker.own_types, parts.settings.tasks)]
+    try:
+        doubts.append(await idle.unused_queues(parts.manager, parts.settings.queues or ()))
+    except Refused as error:
+        log.warning("It cannot be told which queues are used: %s", error)
+    for doubt in filter(None, doubts):
+        log.warning("%s", doubt)
+
+
+async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Return when one of these is over; the others are cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _drain(parts: Parts) -> None:
@@ -218,13 +290,14 @@ async def _drain(parts: Parts) -> None:
         await parts.worker.drain()
 
 
-def _app(parts: Parts) -> App:
+def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:
+    """What is answered at an address of this host."""
     settings = parts.settings
     limits = web.Limits(max_payload=settings.max_payload, max_batch=settings.max_batch)
-    local = settings.host in LOOPBACK
     return web.create(
-        parts.manager, parts.fleet, parts.schedules, health=parts.health, limits=limits, version=__version__, local=local
-    )
+        parts.manager, parts.fleet, parts.schedules,
+        health=parts.health, limits=limits, version=__version__, local=host in LOOPBACK, routes=routes,
+    )  # fmt: skip
 
 
 def _refuse_open_door(settings: Settings) -> None:
@@ -235,8 +308,9 @@ def _refuse_open_door(settings: Settings) -> None:
         )
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _say(line: str) -> None:

@@ -120,6 +120,9 @@ class Whole(Kind):
             raise ValueError(f"give {self.wants()}")
         return value
 
+    def show(self, value: object) -> str:
+        return "" if value is None else str(value)
+
     def wants(self) -> str:
         return f"a whole number from {self.low} {'up' if self.high is None else f'to {self.high}'}"
 

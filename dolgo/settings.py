@@ -55,6 +55,13 @@ class Settings:
     reload: bool = row(False, Flag(), "Take up new and changed task types while running.")
     host: str = row("127.0.0.1", Text("127.0.0.1"), "Address to listen on.", "serve")
     port: int = row(8080, Whole(0, 65_535), "Port to listen on; 0 picks a free one.", "serve")
+    health_host: str = row("127.0.0.1", Text("127.0.0.1"), "Address of a worker's health port.", "worker")
+    health_port: int | None = row(
+        None,
+        Whole(0, 65_535),
+        "Port for a worker's /livez, /readyz and /healthz; 0 picks a free one; none if not given.",
+        "worker",
+    )
     insecure: bool = row(False, Flag(), "Listen beyond this machine without asking for a token.", "serve")
     server: str = row(
         "http://127.0.0.1:8080",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ from dolgo.api.schema import (
     ShownQueue,
     ShownSchedule,
     ShownType,
+    ShownWorker,
     TaskPage,
     Types,
     Workers,
@@ -43,7 +45,7 @@ from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 from dolgo.task.schedules import Schedules as Plans
 
-__all__ = ["ROUTES", "Health", "Limits", "create"]
+__all__ = ["PROBES", "ROUTES", "Health", "Limits", "create"]
 
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
@@ -149,6 +151,11 @@ ROUTES = (
         headers=(ONCE,), takes=Empty, refuses=SUBMIT,
     ),
     Route("GET", "/workers", resources.list_workers, {200: Reply("Every worker.", Workers)}),
+    Route(
+        "POST", "/workers/{worker}/drain", resources.drain_worker,
+        {202: Reply("It was asked to, or drains already.", ShownWorker)},
+        takes=Empty, refuses=(QueueFull,),
+    ),
     Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
     Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
     Route("GET", "/healthz", probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
@@ -157,10 +164,22 @@ ROUTES = (
 )  # fmt: skip
 
 
+# What a worker alone answers on its health port.
+PROBES = tuple(route for route in ROUTES if route.path in ("/livez", "/readyz", "/healthz"))
+
+
 def create(
-    manager: Manager, fleet: Fleet, plans: Plans, *, health: Health, limits: Limits, version: str, local: bool = False
+    manager: Manager,
+    fleet: Fleet,
+    plans: Plans,
+    *,
+    health: Health,
+    limits: Limits,
+    version: str,
+    local: bool = False,
+    routes: Sequence[Route] = ROUTES,
 ) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
-    document = spec(ROUTES, version)
+    document = spec(routes, version)
     api = Api(manager, fleet, plans, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document))
-    return App(api, ROUTES, local=local)
+    return App(api, routes, local=local)

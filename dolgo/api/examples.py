@@ -187,6 +187,7 @@ ANSWERED: dict[tuple[str, str, int], dict[str, Any]] = {
     ("POST", "/tasks/{id}/cancel", 202): {"asked": {"id": ID, "status": "in_progress"}},
     ("POST", "/tasks/{id}/retry", 202): {"accepted": QUEUED},
     ("GET", "/workers", 200): {"one worker": {"workers": [WORKING]}},
+    ("POST", "/workers/{worker}/drain", 202): {"asked": {**WORKING, "state": "draining", "heartbeat_age": 0.0}},
 }
 
 # By slug: the sentence of an error, and the members it names.

@@ -12,7 +12,7 @@ from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 from dolgo.task.schedules import Schedules
 
-OK = "ok"  # what a check says that passes
+OK = "ok"  # what a check says that passes; it may say more behind a colon
 
 
 class Limits(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Limits(Struct, frozen=True):
 
 
 class Health(Protocol):
-    """How the process is: checks by name, each "ok" or a sentence that says why not."""
+    """How the process is: checks by name, each "ok", or "ok: " and what to know, or a sentence that says why not."""
 
     def live(self) -> Mapping[str, str]:
         """Whether its loops turn; a restart would help if not. Costs nothing and asks no store."""

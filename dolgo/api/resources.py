@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from dolgo.api.call import Answer, Call
+from dolgo.api.intake import NOTHING, read
 from dolgo.api.parts import Api
-from dolgo.api.schema import ShownBroken, ShownType, ShownWorker, Types, Workers
+from dolgo.api.schema import Empty, ShownBroken, ShownType, ShownWorker, Types, Workers
+from dolgo.api.tasks import SMALL_BODY
 from dolgo.api.views import answer, moment
 from dolgo.errors import NotFound
 from dolgo.shape import Shape
-from dolgo.task.fleet import Seen
+from dolgo.task.fleet import Fleet, Seen
 from dolgo.task.manager import Manager
-from dolgo.task.types import Query, Status, TypeInfo, WorkerInfo
-
-AT_ONCE = 1000  # tasks of a worker fetched in one go
+from dolgo.task.types import TypeInfo, WorkerInfo
 
 
 async def list_types(api: Api, call: Call) -> Answer:
@@ -38,7 +37,19 @@ async def get_type(api: Api, call: Call) -> Answer:
 async def list_workers(api: Api, call: Call) -> Answer:
     """The workers and what they run."""
     now = await api.manager.now()
-    return answer(Workers([await _worker(api.manager, seen, now) for seen in await api.fleet.all()]))
+    seen = await api.fleet.all()
+    return answer(Workers(await asyncio.gather(*(_worker(api.fleet, one, now) for one in seen))))
+
+
+async def drain_worker(api: Api, call: Call) -> Answer:
+    """Have a worker end what it runs, and take no more tasks.
+
+    A worker that runs something hears of it within a second, one that is idle with its next heartbeat. What has not ended within
+    its `drain_timeout` is given back. A process of `dolgo worker` then exits; in `dolgo serve` the worker is `drained` and the
+    web goes on. It cannot be taken back: start a worker instead. Asking again changes nothing."""
+    read(await call.body(SMALL_BODY) or NOTHING, Empty)
+    seen = await api.manager.drain(call.name)
+    return answer(await _worker(api.fleet, seen, await api.manager.now()), 202)
 
 
 async def workers(api: Api) -> list[WorkerInfo]:
@@ -57,7 +68,7 @@ def _type(manager: Manager, info: TypeInfo, seen: Sequence[WorkerInfo]) -> Shown
     return ShownType(info.name, info.description, manager.types.shape(info).schema(), result, info.options, able)
 
 
-async def _worker(manager: Manager, seen: Seen, now: float) -> ShownWorker:
+async def _worker(fleet: Fleet, seen: Seen, now: float) -> ShownWorker:
     info = seen.info
     return ShownWorker(
         id=info.id,
@@ -68,19 +79,7 @@ async def _worker(manager: Manager, seen: Seen, now: float) -> ShownWorker:
         queues=info.queues,
         types=[name for name, _ in info.types],
         slots=info.slots,
-        running=await _held(manager, info.id),
+        running=list(await fleet.held_by(info.id)),
         heartbeat_age=max(0.0, now - seen.heartbeat_at),
         started_at=moment(info.started_at),
     )
-
-
-async def _held(manager: Manager, worker: str) -> list[str]:
-    """Ids of the tasks a worker holds, those it claimed ahead among them."""
-    query = Query(worker=worker, status=Status.IN_PROGRESS, limit=AT_ONCE)
-    ids: list[str] = []
-    while True:
-        page = await manager.list(query)
-        ids += [task.id for task in page.tasks]
-        if page.after is None:
-            return ids
-        query = msgspec.structs.replace(query, after=page.after)

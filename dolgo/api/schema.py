@@ -209,7 +209,7 @@ class ShownWorker(Struct, frozen=True):
     host: str
     pid: int
     version: str
-    state: Annotated[str, Meta(description="`running` or `draining`")]
+    state: Annotated[str, Meta(description="`running`, `draining` or `drained`")]
     queues: Annotated[tuple[str, ...] | None, Meta(description="The queues it serves; null: all.")]
     types: list[str]
     slots: Annotated[int, Meta(ge=0, description="Tasks at most at once.")]

@@ -63,14 +63,14 @@ class Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises StartError that says why it cannot."""
+def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """A socket that listens. Raises StartError that says why it cannot, and which flag names another port."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
-        raise StartError(f"Cannot listen on {host}:{port}: {reason}. Give another --port, or 0 for a free one.") from error
+        raise StartError(f"Cannot listen on {host}:{port}: {reason}. Give another {flag}, or 0 for a free one.") from error
 
 
 class _Protocol(HttpToolsProtocol):

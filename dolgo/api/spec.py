@@ -39,7 +39,13 @@ INFO = (
 )
 
 # What a path names, by the word for it in the path.
-NAMED = {"id": "A task's id.", "type": "A task type's name.", "queue": "A queue's name.", "name": "A schedule's name."}
+NAMED = {
+    "id": "A task's id.",
+    "type": "A task type's name.",
+    "queue": "A queue's name.",
+    "name": "A schedule's name.",
+    "worker": "A worker's id.",
+}
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from dolgo.cli.exits import CallFailed, Exit
-from dolgo.errors import StartError
+from dolgo.errors import Refused, StartError
 from dolgo.version import __version__
 
 # Command → module, whose attribute of the same name it is. A module is imported when its command is asked for:
@@ -80,3 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CallFailed, StartError) as error:
         click.echo(f"dolgo: {error}", err=True)
         return error.code if isinstance(error, CallFailed) else error.exit_code
+    except Refused as error:  # by a store that a command works on itself
+        click.echo(f"dolgo: {error}", err=True)
+        return Exit.ERROR

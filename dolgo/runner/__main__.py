@@ -60,7 +60,8 @@ def _load(link: socket.socket, setup: Setup) -> Types | None:
         return None
     types = dict(loaded.registry)
     blocking = frozenset(name for name, task_type in types.items() if task_type.alone)
-    link.sendall(pack(Hello([task_type.info for task_type in types.values()], loaded.broken, blocking)))
+    hello = Hello([task_type.info for task_type in types.values()], loaded.broken, blocking, loaded.built_in)
+    link.sendall(pack(hello))
     return types
 
 

@@ -37,6 +37,7 @@ class Loaded(NamedTuple):
 
     registry: Registry
     broken: list[BrokenFile]
+    built_in: frozenset[str]  # names of the types that came with dolgo
 
 
 def load(paths: Sequence[str], *, duplicates: Literal["raise", "broken"] = "raise") -> Loaded:
@@ -49,11 +50,12 @@ def load(paths: Sequence[str], *, duplicates: Literal["raise", "broken"] = "rais
         sys.path.insert(0, os.getcwd())
     loader = _Loader(duplicates)
     loader.module(BUILT_IN)
+    built_in = frozenset(loader.registry)
     if FOLDER.is_dir():
         loader.folder(FOLDER)
     for path in paths:
         loader.path(path)
-    return Loaded(loader.registry, loader.broken)
+    return Loaded(loader.registry, loader.broken, built_in)
 
 
 class _Loader:

@@ -81,6 +81,7 @@ class Hello(Struct, array_like=True, tag="hello", frozen=True):
     types: list[TypeInfo]
     broken: list[BrokenFile]
     blocking: frozenset[str]  # names of the types that need a single child: a plain `def`, unless in a thread, and "process"
+    built_in: frozenset[str] = frozenset()  # names of the types that came with dolgo
 
 
 class Refused(Struct, array_like=True, tag="refused", frozen=True):

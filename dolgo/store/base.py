@@ -142,7 +142,9 @@ class Store(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Ready for use; migrated. Raises `StoreUnusable` with the way out."""
+        """Ready for use; migrated. Raises `StoreUnusable` with the way out where a person must do something.
+
+        Raises `StoreUnavailable` where the store may only not be there yet: the caller waits and opens it again."""
 
     @abstractmethod
     async def close(self) -> None:

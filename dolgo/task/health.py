@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from dolgo.errors import Refused
 from dolgo.store.base import Store
 from dolgo.task.worker import Worker
 
 STUCK_AFTER = 3.0  # leases without a turn of the claim loop, after which the process is taken for dead
+STOPPING = "the service is stopping"
+ANSWER = 6.0  # seconds a store may take to answer a probe: longer than it waits for itself
 
 
 class Health:
-    """Answers `/livez` and `/readyz`. A check that passes says "ok", any other text says why not."""
+    """Answers `/livez` and `/readyz`. A check that passes says "ok", or "ok: " and more; any other text says why not.
 
-    def __init__(self, store: Store, worker: Worker | None, *, lease: float) -> None:
+    `web`: the process serves requests as well, so it is of use without its worker."""
+
+    def __init__(self, store: Store, worker: Worker | None, *, lease: float, web: bool) -> None:
         self._store = store
         self._worker = worker
         self._lease = lease
+        self._web = web
+        self.started = False
         self.draining = False
 
     def live(self) -> dict[str, str]:
         """Whether the loops turn. An outage of the store does not count: a restart would not mend it."""
         checks = {"loop": "ok"}
-        if self._worker is not None and not self.draining:
+        if self._worker is not None and self.started and not (self.draining or self._worker.draining):
             ago = self._worker.turned_ago
             stuck = ago > STUCK_AFTER * self._lease
             checks["claims"] = f"the claim loop has not come round for {ago:.0f} s" if stuck else "ok"
@@ -29,16 +37,27 @@ class Health:
 
     async def ready(self) -> dict[str, str]:
         """Whether a task submitted now would be stored and claimed."""
+        if not self.started:  # the store is not open yet, or not any more
+            return {"draining": STOPPING} if self.draining else {"start": "the service is starting"}
         checks = {"store": await self._store_answers()}
         if self._worker is not None:
-            checks["claims"] = "ok" if self._worker.claims else "the last claim did not reach the store"
+            checks["claims"] = self._claims(self._worker)
         if self.draining:
-            checks["draining"] = "the service is stopping"
+            checks["draining"] = STOPPING
         return checks
+
+    def _claims(self, worker: Worker) -> str:
+        if worker.draining:
+            said = "the worker drains, and claims no more"
+            return f"ok: {said}" if self._web else said
+        return "ok" if worker.claims else "the last claim did not reach the store"
 
     async def _store_answers(self) -> str:
         try:
-            await self._store.counts()
+            async with asyncio.timeout(ANSWER):
+                await self._store.counts()
         except Refused as error:
             return error.detail
+        except TimeoutError:
+            return f"the store has not answered for {ANSWER:g} s"
         return "ok"

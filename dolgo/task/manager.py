@@ -19,7 +19,7 @@ from dolgo.task.announced import Announced
 from dolgo.task.backoff import Random, pause
 from dolgo.task.batch import Batch, single
 from dolgo.task.desk import Desk
-from dolgo.task.fleet import Fleet
+from dolgo.task.fleet import Fleet, Seen
 from dolgo.task.ids import Ids
 from dolgo.task.intake import Intake, Rules, Submission, unknown_parents
 from dolgo.task.journal import Journal, LogPage
@@ -97,7 +97,9 @@ class Manager:
         self._journal = Journal(store)
         self._desk = Desk(store, self.submit_as)
         self.types = types
+        self._fleet = fleet
         self.cancels = Bell()  # a running task was asked to be cancelled, in this process
+        self.drains = Bell()  # a worker was asked to drain, in this process
 
     # -- submit
 
@@ -323,6 +325,12 @@ class Manager:
 
     async def claim(self, claim: Claim, *, seen: int | None = None, wait: float = 0.0) -> Claimed:
         return await self._store.claim(claim, seen=seen, wait=wait)
+
+    async def drain(self, worker: str) -> Seen:
+        """Have a worker end what it runs and claim no more; how it is known from then on. Raises NotFound."""
+        seen = await self._fleet.drain(worker)
+        self.drains.ring()
+        return seen
 
     async def now(self) -> float:
         return await self._store.now()

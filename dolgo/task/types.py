@@ -306,7 +306,7 @@ class WorkerInfo(Struct, frozen=True):
     host: str
     pid: int
     version: str
-    state: str  # "running" or "draining"
+    state: str  # "running", "draining" (ends what it runs, claims no more), or "drained" (nothing runs any more)
     queues: tuple[str, ...] | None  # None: all
     types: tuple[tuple[str, str], ...]  # (name, hash)
     broken: tuple[BrokenFile, ...]
@@ -314,7 +314,8 @@ class WorkerInfo(Struct, frozen=True):
     lease: float  # seconds
     started_at: float
     boot: str  # boot id and pid namespace: tells whether a pid can be looked up here
-    birth: float  # start time of the process, by its kernel
+    birth: float  # start time of the process, by its kernel; 0: the kernel does not tell
+    unfit: tuple[tuple[str, str], ...] = ()  # (name, hash) of tasks it was given and could not decode: it leaves those to others
 
 
 class QueueCounts(Struct, frozen=True):

@@ -71,6 +71,10 @@ class Waiting:
             return Reason("no_worker", f"No live worker takes the queue {task.queue!r}.")
         if not any(task.type == name for worker in able for name, _ in worker.types):
             return Reason("no_worker", f"No live worker of the queue {task.queue!r} runs the type {task.type!r}.")
+        able = [worker for worker in able if any(task.type == name for name, _ in worker.types)]
+        if all((task.type, task.hash) in worker.unfit for worker in able):
+            why = "it was submitted to another version of the type"
+            return Reason("no_worker", f"No live worker of the queue {task.queue!r} can decode its payload: {why}.")
         return None
 
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from os import getpid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from typing import Any
 
 from msgspec import Struct
@@ -19,13 +17,13 @@ from dolgo.errors import Refused
 from dolgo.runner import link
 from dolgo.store.base import Claim, Claimed
 from dolgo.task.crew import Crew
-from dolgo.task.fleet import Fleet, birth, this_host
+from dolgo.task.fleet import DRAINED, DRAINING, Fleet, described
 from dolgo.task.leases import BACKOFF, MARGIN, Leases
 from dolgo.task.lookahead import LookAhead
 from dolgo.task.manager import Manager
 from dolgo.task.notes import Notes
 from dolgo.task.presence import Presence
-from dolgo.task.types import Lease, WorkerInfo
+from dolgo.task.types import Lease
 from dolgo.task.verdict import UNSTARTED, Ended
 from dolgo.task.wants import Wanted, Wants
 
@@ -63,6 +61,7 @@ class Worker:
         self._over: list[Ended] = []  # ends of this turn of the loop
         self._ahead = LookAhead()
         self._draining = False
+        self._drain: asyncio.Task[None] | None = None
         self._stopping = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._claiming: asyncio.Task[None] | None = None
@@ -83,7 +82,9 @@ class Worker:
         self._leases = Leases(manager, worker=id, seconds=options.lease, stop=self._crew.cancel, write=self._write)
         like = Claim(id, 0, options.lease, frozenset(), options.queues)
         self._wants = Wants(self._crew, self._ahead, slots=options.slots, like=like)
-        self._presence = Presence(manager, fleet, _described(id, options))
+        me = described(id, version=options.version, queues=options.queues, slots=options.slots, lease=options.lease)
+        self.drain_asked = asyncio.Event()  # by somebody in the store; it drains by itself then
+        self._presence = Presence(manager, fleet, me, busy=lambda: self._running > 0, drain=self._drain_as_asked)
 
     # -- life
 
@@ -94,19 +95,23 @@ class Worker:
         self._keep("heartbeat", self._beat)
         self._keep("doubts", self._doubt)
         self._keep("cancels", self._hear_cancels)
+        self._keep("wishes", self._presence.hear_wishes)
         self._keep("notes", self._notes.step)
         self._claiming = self._keep("claim", self._turn)
 
     async def drain(self) -> None:
-        """Finish what runs, for `drain_timeout` seconds at most; give the rest back. Calling it twice is harmless."""
-        if self._draining:
-            return
-        self._draining = True
+        """Finish what runs, for `drain_timeout` seconds at most; give the rest back. Called twice, both wait for the same end."""
+        if self._drain is None:
+            self._draining = True
+            self._drain = self._run(self._end_gently(), "drain")
+        await asyncio.wait({self._drain})
+
+    async def _end_gently(self) -> None:
         if self._claiming is not None:  # an answer under way is waited for; cut short, its tasks were lost until their leases end
             self._look_anew()
             await asyncio.wait({self._claiming}, timeout=ANSWER)
         self._crew.drain()
-        self._run(self._say_draining(), "drain")
+        self._run(self._say_draining(), "news")
         try:
             async with asyncio.timeout(self._options.drain_timeout):
                 await self._leases.emptied()
@@ -134,7 +139,8 @@ class Worker:
 
     def reload(self) -> None:
         """Load the task files anew; what runs goes on in the old children."""
-        self._crew.reload()
+        if not self._draining:
+            self._crew.reload()
 
     @property
     def turned_ago(self) -> float:
@@ -146,13 +152,32 @@ class Worker:
         """The last claim reached the store."""
         return not self._failed
 
+    @property
+    def draining(self) -> bool:
+        """It claims no more, for good."""
+        return self._draining
+
+    @property
+    def own_types(self) -> Set[str]:
+        """The names of the task types it runs that are not built in."""
+        return self._presence.own
+
     async def _say_draining(self) -> None:
         try:
             if self._in_doubt:
                 await self._leases.reconcile()
-            await self._presence.drain()
         except Refused as error:
-            log.warning("The store was not told that this worker stops: %s", error)
+            log.warning("What this worker may hold unknowingly waits for its leases to end: %s", error)
+        await self._presence.become(DRAINING)
+
+    def _drain_as_asked(self) -> None:
+        log.info("Somebody wants this worker to drain: running tasks have %g s to end.", self._options.drain_timeout)
+        self.drain_asked.set()
+        self._run(self._drain_and_say(), "drain")
+
+    async def _drain_and_say(self) -> None:
+        await self.drain()
+        await self._presence.become(DRAINED)
 
     async def _give_back_rest(self) -> None:
         """The time to drain is over: what still runs is killed, and free for others as soon as it is dead. What had been asked to
@@ -275,9 +300,9 @@ class Worker:
         for lease, end in ends:
             if isinstance(end, link.Report):
                 self._ahead.measured(lease.type, end.seconds, alone=lease.type in blocking)
-                if end.kind is link.Kind.MISMATCH:
-                    log.warning("This worker's code cannot run %s as it was submitted; it leaves those to others.", lease.type)
-                    self._wants.avoid.add((lease.type, lease.hash))
+                if end.kind is link.Kind.MISMATCH and (kind := (lease.type, lease.hash)) not in self._wants.avoid:
+                    self._wants.avoid.add(kind)
+                    self._run(self._presence.leave_to_others(self._wants.avoid), "news")
         if self._wants_room:
             self._backlog = True
             self._manager.work.ring()
@@ -369,12 +394,3 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("The worker's %s ended with an error.", task.get_name(), exc_info=error)
-
-
-def _described(id: str, options: Options) -> WorkerInfo:
-    """The worker as it is announced, before it knows its task types."""
-    queues = None if options.queues is None else tuple(sorted(options.queues))
-    return WorkerInfo(
-        id=id, host=socket.gethostname(), pid=getpid(), version=options.version, state="running", queues=queues, types=(),
-        broken=(), slots=options.slots, lease=options.lease, started_at=0.0, boot=this_host(), birth=birth(getpid()) or 0.0,
-    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
-from dolgo.api import resources
+from dolgo.task import fleet
 from tests.api.web import TYPES, WORKER, Web, refused
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +44,7 @@ async def test_what_is_not_there_is_not_found(web: Web, path: str) -> None:
 
 
 async def test_a_worker_that_runs_many_tasks_is_shown_with_all_of_them(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "AT_ONCE", 2)
+    monkeypatch.setattr(fleet, "HELD_AT_ONCE", 2)
     ids = [await web.submit() for _ in range(5)]
     await web.claim(ids[0])
     await web.announce_worker()

@@ -138,7 +138,7 @@ def leaves() -> dict[str, click.Command]:
         assert command is not None
         if isinstance(command, click.Group):
             found |= {f"{name} {verb}": inner for verb, inner in command.commands.items()}
-        else:
+        if not isinstance(command, click.Group) or command.invoke_without_command:
             found[name] = command
     return found
 
@@ -148,7 +148,7 @@ LEAVES = leaves()
 
 def told_commands() -> dict[str, str]:
     """What the page says of each command."""
-    rows = re.findall(r"^\| `dolgo ((?:(?:queue|schedule) )?\w+)([^`]*)` \| (.*) \|$", read(CLI), re.MULTILINE)
+    rows = re.findall(r"^\| `dolgo ((?:(?:queue|schedule|workers) )?\w+)([^`]*)` \| (.*) \|$", read(CLI), re.MULTILINE)
     assert len(rows) == len({name for name, _, _ in rows})
     return {name: arguments + " " + text for name, arguments, text in rows}
 
