@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from dolgo.errors import BadTaskType, Refused
 from dolgo.runner.link import Hello
-from dolgo.task.fleet import DRAINING, RUNNING, Fleet
+from dolgo.task.fleet import DRAINING, RUNNING, STATES, Fleet
 from dolgo.task.leases import BACKOFF
 from dolgo.task.manager import Manager
 from dolgo.task.types import TypeInfo, WorkerInfo
@@ -34,6 +34,7 @@ class Presence:
         self._me = me
         self._busy = busy
         self._drain = drain
+        self._telling = asyncio.Lock()
         self._rung = 0  # rings of the bell that were heeded
         self._announced_at = 0.0  # monotonic
         self.types: Mapping[str, TypeInfo] = {}
@@ -76,7 +77,9 @@ class Presence:
 
     async def beat(self) -> None:
         """A heartbeat; now and then the types are told again, so that they outlive no worker by much."""
-        if await self._fleet.announce(self._me, every=self._me.lease / 3):
+        async with self._telling:  # one after the other, or what is older might be written last
+            asked = await self._fleet.announce(self._me, every=self._me.lease / 3)
+        if asked:
             self._heed()
         if self._announced_at and time.monotonic() - self._announced_at > REANNOUNCE:
             await self._manager.types.announce(self.types.values())
@@ -103,7 +106,7 @@ class Presence:
 
     async def become(self, state: str) -> None:
         """The worker drains, or has drained; others are told now, or with the next heartbeat if the store cannot be reached."""
-        self._me = replace(self._me, state=state)
+        self._me = replace(self._me, state=max(self._me.state, state, key=STATES.index))
         await self._tell()
 
     async def leave_to_others(self, unfit: Set[tuple[str, str]]) -> None:
