@@ -46,6 +46,8 @@ def test_the_defaults_are_what_the_design_says(tmp_path: Path) -> None:
         reload=False,
         host="127.0.0.1",
         port=8080,
+        health_host="127.0.0.1",
+        health_port=None,
         insecure=False,
         server="http://127.0.0.1:8080",
         keep=604_800.0,

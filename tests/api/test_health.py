@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.web import Web, refused
+from dolgo.api.app import PROBES
+from tests.api.web import Web, client, refused
 
 pytestmark = pytest.mark.anyio
 
@@ -33,3 +34,21 @@ async def test_what_one_probe_says_is_not_hidden_by_the_other(web: Web) -> None:
     refused(await web.http.get("/livez"), 503, "not-ready")
     assert (await web.http.get("/readyz")).status_code == 200
     assert refused(await web.http.get("/healthz"), 503, "not-ready")["checks"] == {"claims": "the claim loop is stuck"}
+
+
+async def test_a_check_that_passes_may_say_more(web: Web) -> None:
+    web.health.says_ready = {"store": "ok", "claims": "ok: the worker drains"}
+    for path in ("/readyz", "/healthz"):
+        answer = await web.http.get(path)
+        assert (answer.status_code, answer.json()["checks"]["claims"]) == (200, "ok: the worker drains")
+    web.health.says_ready = {"store": "okay"}
+    refused(await web.http.get("/readyz"), 503, "not-ready")
+
+
+async def test_where_only_probes_are_answered_nothing_else_is_there(web: Web) -> None:
+    async with client(web.make(routes=PROBES)) as http:
+        for path in ("/livez", "/readyz", "/healthz"):
+            assert (await http.get(path)).json()["status"] == "ok"
+            refused(await http.post(path), 405, "method-not-allowed")
+        for path in ("/tasks", "/workers", "/openapi.json", "/docs"):
+            refused(await http.get(path), 404, "not-found")

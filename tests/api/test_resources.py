@@ -70,3 +70,32 @@ async def test_workers_are_shown_with_what_they_run(web: Web) -> None:
     assert list(second) == [
         "id", "host", "pid", "version", "state", "queues", "types", "slots", "running", "heartbeat_age", "started_at",
     ]  # fmt: skip
+
+
+async def test_a_worker_is_asked_to_drain_and_shown_as_it_is_from_then_on(web: Web) -> None:
+    await web.announce_worker()
+    held = await web.submit()
+    await web.claim(held)
+    rung = web.manager.drains.count
+    for _ in range(2):
+        answer = await web.http.post(f"/workers/{WORKER}/drain")
+        (shown,) = (await web.http.get("/workers")).json()["workers"]
+        assert (answer.status_code, answer.json()) == (202, shown)
+        assert (shown["state"], shown["running"]) == ("draining", [held])
+    assert web.manager.drains.count > rung
+    assert (await web.http.get("/types/pause")).json()["workers"] == 0
+    await web.announce_worker(state="drained")
+    assert (await web.http.post(f"/workers/{WORKER}/drain", json={})).json()["state"] == "drained"
+
+
+@pytest.mark.parametrize("id", ["nope", WORKER[:-1], "a%20b", "%00"])
+async def test_a_worker_that_is_not_there_cannot_be_drained(web: Web, id: str) -> None:
+    await web.announce_worker()
+    refused(await web.http.post(f"/workers/{id}/drain"), 404, "not-found")
+    assert (await web.http.get("/workers")).json()["workers"][0]["state"] == "running"
+
+
+async def test_a_drain_takes_no_members(web: Web) -> None:
+    await web.announce_worker()
+    refused(await web.http.post(f"/workers/{WORKER}/drain", json={"now": True}), 422, "invalid-request")
+    assert (await web.http.get("/workers")).json()["workers"][0]["state"] == "running"

@@ -88,8 +88,8 @@ class Web:
         self.app = self.make()
         self.http = client(self.app)
 
-    def make(self, *, local: bool = False) -> App:
-        return create(self.manager, self.fleet, self.schedules, health=self.health, limits=LIMITS, version="1.2.3", local=local)
+    def make(self, **options: Any) -> App:
+        return create(self.manager, self.fleet, self.schedules, health=self.health, limits=LIMITS, version="1.2.3", **options)
 
     async def submit(self, type: str = "pause", **members: Any) -> str:
         """The id of a new task."""

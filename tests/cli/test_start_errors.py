@@ -65,3 +65,14 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert code == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in talk
     assert talk.count("\n") == 1
+
+
+def test_a_health_port_in_use_is_named_with_its_flag(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, talk = start(tmp_path, "worker", "--health-port", str(port))
+    assert code == 1
+    assert f"Cannot listen on 127.0.0.1:{port}" in talk
+    assert "another --health-port" in talk
+    assert talk.count("\n") == 1
+    assert not (tmp_path / "dolgo.db").exists()
