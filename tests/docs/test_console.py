@@ -23,8 +23,8 @@ ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?")
 LEFT_OUT = "…"
 VARIES = re.compile(f"({ID.pattern})|({TIME.pattern})|({LEFT_OUT})")
-WITHOUT_SERVER = {"prune", "doctor"}
-SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker", "kill -9"
+WITHOUT_SERVER = {"prune"}
+SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker ", "kill -9"
 CURLS_OWN_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -40,7 +40,7 @@ def shown(page: Path) -> Iterator[Shown]:
     for block in blocks(page, "console", "sh"):
         for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
             command, answer = parted(part)
-            if command.startswith(("curl ", "dolgo ", ".venv/bin/dolgo ", KILLS)) and not command.startswith(ELSEWHERE):
+            if command.startswith(("curl ", "dolgo ", ".venv/bin/dolgo ", KILLS)) and not f"{command} ".startswith(ELSEWHERE):
                 yield Shown(command, answer.rstrip("\n"))
 
 
