@@ -9,6 +9,7 @@ from dolgo.store.base import Store
 from dolgo.task.worker import Worker
 
 STUCK_AFTER = 3.0  # leases without a turn of the claim loop, after which the process is taken for dead
+LONGEST_TURN = 15.0  # seconds a turn may take while the store is away: each of its calls waits for some, and there is a pause
 STOPPING = "the service is stopping"
 ANSWER = 6.0  # seconds a store may take to answer a probe: longer than it waits for itself
 
@@ -31,7 +32,7 @@ class Health:
         checks = {"loop": "ok"}
         if self._worker is not None and self.started and not (self.draining or self._worker.draining):
             ago = self._worker.turned_ago
-            stuck = ago > STUCK_AFTER * self._lease
+            stuck = ago > max(STUCK_AFTER * self._lease, LONGEST_TURN)
             checks["claims"] = f"the claim loop has not come round for {ago:.0f} s" if stuck else "ok"
         return checks
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from dolgo.errors import StoreUnavailable
+from dolgo.store.memory import MemoryStore
 from dolgo.store.sqlite import SqliteStore
 from tests.cli.conftest import Run
 from tests.store.build import submit, task
@@ -34,6 +38,15 @@ def test_what_ended_long_enough_ago_is_pruned_and_counted(alone: Run, at: Path) 
     assert alone("prune", "--keep", "0").out == "0 tasks pruned\n"
     asyncio.run(fill(at / "dolgo.db", ended=1, unfinished=0))
     assert alone("prune", "--keep", "0").out == "1 task pruned\n"
+
+
+def test_a_store_that_cannot_be_reached_is_one_line(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(MemoryStore):
+        async def open(self) -> None:
+            raise StoreUnavailable("Connection refused.")
+
+    monkeypatch.setattr("dolgo.main.open_store", lambda url: Away())
+    assert alone("prune", "--store", "away://there") == (1, "", "dolgo: Connection refused.\n")
 
 
 async def fill(path: Path, *, ended: int, unfinished: int) -> None:

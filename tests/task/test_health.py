@@ -18,6 +18,12 @@ pytestmark = pytest.mark.anyio
 LEASE = 0.6  # seconds
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three leases count, though they are short."""
+    monkeypatch.setattr(health_room, "LONGEST_TURN", 0.0)
+
+
 def health(yard: Yard, worker: Worker | None, *, web: bool = False, lease: float = LEASE) -> Health:
     made = Health(yard.store.store, worker, lease=lease, web=web)
     made.started = True
@@ -46,6 +52,16 @@ async def test_a_claim_that_is_never_answered_is_called_dead_after_three_leases(
     assert took > LEASE
     assert await yard.one("quick")  # everything else goes on
     assert (await probe.ready())["store"] == "ok"
+
+
+async def test_a_turn_that_waits_for_the_store_is_no_death_however_short_the_lease(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    worker = await yard.start(lease=LEASE)
+    yard.store.hooks["claim"] = never
+    await until(lambda: worker.turned_ago > 5 * LEASE)
+    assert health(yard, worker).live()["claims"] == "ok"
 
 
 async def test_an_outage_of_the_store_is_no_death(yard: Yard) -> None:
