@@ -59,6 +59,8 @@ def work(settings: Settings) -> int:
     """Run a worker alone until a signal; the exit code."""
     if settings.slots == 0:
         raise BadSetting("slots cannot be 0: a worker alone has nothing to do then; give 1 or more.")
+    if settings.store.startswith("memory:"):
+        raise BadSetting("A worker alone cannot share a store in memory with anybody: name another with --store.")
     configure(settings.log_format)
     return uvloop.run(_until_signal(settings, _work))
 
@@ -195,8 +197,9 @@ class Stopped(Exception):
 class Stop:
     """The wish to stop: the first signal asks, the second one ends the process within a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, drain_timeout: float) -> None:
         self.asked = asyncio.Event()
+        self._drain_timeout = drain_timeout  # seconds
         self.kill: Callable[[], None] = lambda: None
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -204,11 +207,12 @@ class Stop:
         if self.asked.is_set():
             self.kill()
             os._exit(1)
+        log.info("Stopping: running tasks have %g s to end. Stop again to end at once.", self._drain_timeout)
         self.asked.set()
 
 
 async def _until_signal(settings: Settings, run: Callable[[Settings, Stop], Coroutine[Any, Any, int]]) -> int:
-    stop = Stop()
+    stop = Stop(settings.drain_timeout)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
@@ -283,7 +287,6 @@ async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
 
 async def _drain(parts: Parts) -> None:
     """Not ready any more, waits answered as things stand, nothing new claimed; what runs may end."""
-    log.info("Stopping: running tasks have %g s to end. Stop again to end at once.", parts.settings.drain_timeout)
     parts.health.draining = True
     parts.notify.close()
     if parts.worker:

@@ -199,7 +199,7 @@ def test_a_signal_while_a_worker_drains_cuts_nothing_short_and_a_second_one_does
         alone = worker()
         id, file = begin(client, tmp_path)
         client.http.post(f"/workers/{worker_of(client, alone)['id']}/drain")
-        until(lambda: "Stopping" in alone.said(), SOON, "it has heard")
+        until(lambda: "wants this worker to drain" in alone.said(), SOON, "it has heard")
         alone.kill(signal.SIGTERM)
         time.sleep(0.5)
         assert alone.running

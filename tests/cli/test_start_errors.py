@@ -39,6 +39,7 @@ CASES = [
     (["serve", "--lease", "soon"], 2, "lease cannot be 'soon'"),
     (["serve", "--store", "redis://user:secret@host/0", "--port", "0"], 2, "redis://user:***@host/0"),
     (["worker", "--slots", "0"], 2, "slots cannot be 0"),
+    (["worker", "--store", "memory://"], 2, "a store in memory"),
     (["serve", "--port", "0", "--store", "sqlite:///no/such/folder.db"], 1, "does not exist"),
     (["serve", "--port", "0", "--store", "sqlite:///garbage.db"], 1, "is not a dolgo database"),
     (["serve", "--port", "0", "--store", "sqlite:///foreign.db"], 1, "is a database of another program"),
