@@ -52,6 +52,11 @@ class Announced:
             if any(getattr(gates.get(scope), limit, None) != value for limit, value in wanted.items()):
                 await self._store.gate(scope, wanted)
 
+    async def has(self, types: Iterable[TypeInfo]) -> bool:
+        """Whether the store still has the announcements of all these."""
+        await self.read()
+        return {(info.name, info.hash) for info in types} <= self._known.keys()
+
     async def keep(self, wanted: Set[tuple[str, str]]) -> None:
         """Keep these announcements, (name, hash), for a day from now: they are still needed, with or without a worker."""
         keys = {f"{PREFIX}{name}/{hash}" for name, hash in wanted}
