@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -14,25 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.blackbox.client import Client, until
-from tests.blackbox.server import DOLGO, Process, Server
+from tests.blackbox.server import DOLGO, Server
 from tests.blackbox.trace import OPTIONS, answers
-from tests.missing import missing, need
+from tests.faults.disk import SmallDisk, started, url
+from tests.missing import need
 
 Serve = Callable[..., Server]
 
-READY = r"dolgo \S+ ready on (http://\S+:(\d+))"
 QUICK = ("--drain-timeout", "0")
-DISK = 3 << 20  # bytes of the disk that is to be full
 RESUMED = 5.0  # seconds in which the service goes on once there is room
-
-
-def started(argv: list[str], folder: Path) -> Process:
-    return Process(argv, folder, ready=READY, name="wrapped").ready()
-
-
-def url(process: Process) -> str:
-    assert process.came_ready is not None
-    return process.came_ready[1]
 
 
 @pytest.mark.timeout(90)
@@ -71,47 +60,6 @@ def test_its_files_are_for_its_user_alone(serve: Serve, tmp_path: Path) -> None:
     modes = {path.name: stat.filemode(path.stat().st_mode) for path in tmp_path.glob("dolgo.db*")}
     names = ("dolgo.db", "dolgo.db-wal", "dolgo.db-shm", "dolgo.db-turn-a", "dolgo.db-turn-b")
     assert modes == dict.fromkeys(names, "-rw-------")
-
-
-class SmallDisk:
-    """A server whose store is on a disk of a few MB of its own, which other processes do not see."""
-
-    def __init__(self, folder: Path) -> None:
-        self._disk = folder / "disk"
-        self._disk.mkdir()
-        user = [] if os.geteuid() == 0 else ["--map-root-user"]
-        script = f'mount -t tmpfs -o size={DISK} none "$0" && echo mounted >&2 && exec sleep 600'
-        unshare = ["unshare", "--mount", *user, "sh", "-c", script, str(self._disk)]
-        self._holder = Process(unshare, folder, ready="mounted", name="disk")  # the disk lives as long as this process
-        try:
-            self._holder.ready()
-        except AssertionError as error:
-            missing(f"no disk can be mounted: {error}")
-        enter = ["nsenter", "--target", str(self._holder.pid), "--mount", *(["--user", "--preserve-credentials"] if user else [])]
-        serve = [DOLGO, "serve", "--port", "0", "--slots", "2", "--store", f"sqlite:///{self._disk}/dolgo.db", *QUICK]
-        self.process = started([*enter, *serve], folder)
-
-    def close(self) -> None:
-        self.process.close()
-        self._holder.close()
-        self.process.show()
-
-    @property
-    def _inside(self) -> Path:
-        return Path(f"/proc/{self._holder.pid}/root{self._disk}")
-
-    def fill(self) -> None:
-        """Leave not a byte."""
-        with (self._inside / "ballast").open("ab", buffering=0) as file:
-            for size in (1 << 16, 1 << 12, 1):
-                try:
-                    while file.write(b"\0" * size) == size:
-                        pass
-                except OSError as error:
-                    assert error.errno == errno.ENOSPC  # noqa: PT017 - other errors are not expected either
-
-    def make_room(self) -> None:
-        (self._inside / "ballast").unlink()
 
 
 @pytest.fixture
