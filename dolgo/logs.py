@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
+
+# `extra` of a line that many parts say again and again while the store is away.
+SELDOM: Mapping[str, object] = MappingProxyType({"seldom": True})
+SELDOM_EVERY = 10.0  # seconds between two such lines of one wording
 
 
 def configure(form: str) -> None:
     """Send every log record to stderr in this form."""
     handler = logging.StreamHandler()
+    handler.addFilter(_Seldom())
     handler.setFormatter(_Json() if form == "json" else _Text())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for quiet in ("uvicorn", "httpx", "httpcore", "watchfiles"):
@@ -19,6 +26,27 @@ def configure(form: str) -> None:
 
 def _stamp(record: logging.LogRecord) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+
+
+class _Seldom(logging.Filter):
+    """Lets a line marked SELDOM pass once in a while, with the number of those that were held back since the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}  # by wording: when it passed, and how many were held back
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "seldom", False):
+            return True
+        wording, now = (record.name, str(record.msg)), time.monotonic()
+        said_at, held = self._said.get(wording, (float("-inf"), 0))
+        if now - said_at < SELDOM_EVERY:
+            self._said[wording] = said_at, held + 1
+            return False
+        self._said[wording] = now, 0
+        if held:
+            record.msg = f"{record.msg} ({held} more like it.)"
+        return True
 
 
 class _Text(logging.Formatter):

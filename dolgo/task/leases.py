@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from msgspec import Struct
 
 from dolgo.errors import Refused
+from dolgo.logs import SELDOM
 from dolgo.runner.link import Kind, Report
 from dolgo.task.manager import Manager
 from dolgo.task.types import Lease
@@ -103,7 +104,9 @@ class Leases:
             try:
                 return await self._write(ends)
             except Refused as error:
-                log.log(logging.WARNING if tries else logging.INFO, "%d end(s) wait for the store: %s", len(ends), error)
+                log.log(
+                    logging.WARNING if tries else logging.INFO, "%d end(s) wait for the store: %s", len(ends), error, extra=SELDOM
+                )
             except Exception:
                 log.exception("%d end(s) could not be written.", len(ends))
                 if tries == len(BACKOFF):  # no outage: it is better to let the leases run out than to renew them for ever

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from dolgo.errors import Refused
+from dolgo.logs import SELDOM
 from dolgo.runner.link import Written
 from dolgo.task.manager import Manager
 from dolgo.task.types import EventKind, Lease, Note
@@ -80,7 +81,7 @@ class Notes:
         try:
             took = await self._manager.note(notes)
         except Refused as error:
-            log.info("%d note(s) wait for the store: %s", len(notes), error)
+            log.info("%d note(s) wait for the store: %s", len(notes), error, extra=SELDOM)
             self._keep(notes, newer=False)
         except Exception:
             log.exception("%d note(s) could not be kept.", len(notes))

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from dolgo.errors import StoreUnavailable
+from dolgo.logs import SELDOM
 from dolgo.store.base import EventPage, Store
 from dolgo.task.types import FINAL, End, Event, Settlement
 
@@ -143,7 +144,7 @@ class Notify:
             try:
                 page = await self._store.events(self._after, PAGE)
             except StoreUnavailable as error:
-                log.warning("The event log cannot be read: %s", error)
+                log.warning("The event log cannot be read: %s", error, extra=SELDOM)
                 await asyncio.sleep(PAUSE)
                 continue
             except Exception:  # who knows whether it will pass: those who wait look for themselves meanwhile

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Set
 from msgspec.structs import replace
 
 from dolgo.errors import BadTaskType, Refused
+from dolgo.logs import SELDOM
 from dolgo.runner.link import Hello
 from dolgo.task.fleet import DRAINING, RUNNING, STATES, Fleet
 from dolgo.task.leases import BACKOFF
@@ -66,7 +67,7 @@ class Presence:
                 await self.beat()
                 break
             except Refused as error:
-                log.error("The task types could not be announced: %s", error)
+                log.error("The task types could not be announced: %s", error, extra=SELDOM)
                 if not self.announced.done() and time.monotonic() - since > START_PATIENCE:
                     self.announced.set_exception(error)
             await asyncio.sleep(BACKOFF[min(tries, len(BACKOFF) - 1)])

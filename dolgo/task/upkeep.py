@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from dolgo.errors import Refused
+from dolgo.logs import SELDOM
 from dolgo.store.base import CASCADED, Store
 from dolgo.task.announced import Announced
 from dolgo.task.fleet import Fleet, Seen, is_gone
@@ -86,7 +87,7 @@ class Upkeep:
             try:
                 await duty()
             except Refused as error:
-                log.warning("Upkeep (%s) waits for the store: %s", name, error)
+                log.warning("Upkeep (%s) waits for the store: %s", name, error, extra=SELDOM)
             except Exception:  # a duty that is not done any more would be missed much later than a traceback
                 log.exception("Upkeep (%s) failed; it is tried again.", name)
             await asyncio.sleep(interval)

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from dolgo.errors import Refused
+from dolgo.logs import SELDOM
 from dolgo.runner import link
 from dolgo.store.base import Claim, Claimed
 from dolgo.task.crew import Crew
@@ -268,7 +269,7 @@ class Worker:
     def _not_claimed(self, error: BaseException) -> None:
         if not self._failed:
             unknown = None if isinstance(error, Refused) else error
-            log.error("Tasks cannot be claimed: %s", error, exc_info=unknown)
+            log.error("Tasks cannot be claimed: %s", error, exc_info=unknown, extra=SELDOM)
         self._failed += 1
         self._in_doubt = True
 
@@ -341,7 +342,7 @@ class Worker:
                 await self._presence.beat()
                 tries = 0
             except Refused as error:
-                log.error("The leases could not be renewed: %s", error)
+                log.error("The leases could not be renewed: %s", error, extra=SELDOM)
                 tries += 1
 
     async def _doubt(self) -> None:
@@ -355,7 +356,7 @@ class Worker:
             try:
                 await self._leases.hear_cancels()
             except Refused as error:
-                log.warning("Cannot ask which tasks to cancel: %s", error)
+                log.warning("Cannot ask which tasks to cancel: %s", error, extra=SELDOM)
         await self._manager.cancels.wait(rung, ASK_EVERY)
 
     def _greeted(self, hello: link.Hello | link.Refused) -> None:

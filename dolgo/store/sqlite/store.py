@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec.structs import replace
 
 from dolgo.errors import StoreUnavailable
+from dolgo.logs import SELDOM
 from dolgo.store.base import Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
 from dolgo.store.batch import Batcher
 from dolgo.store.sqlite import pages, reads
@@ -110,7 +111,7 @@ class SqliteStore(Store):
                     self._gating = gating
                     self._ring_work()
         except sqlite3.Error as error:
-            log.warning("Cannot look for other processes' commits: %s", error)
+            log.warning("Cannot look for other processes' commits: %s", error, extra=SELDOM)
         self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
 
     def _data_version(self) -> int:

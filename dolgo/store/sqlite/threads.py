@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dolgo.errors import StoreUnavailable
+from dolgo.logs import SELDOM
 from dolgo.store.batch import Batcher
 from dolgo.store.sqlite.database import connect
 
@@ -51,7 +52,7 @@ class Reader:
         try:
             return read(self._connection)
         except sqlite3.Error as error:
-            log.error("The store cannot be read: %s", error)
+            log.error("The store cannot be read: %s", error, extra=SELDOM)
             return StoreUnavailable(f"The store cannot be read: {error}.")
         except Exception as error:  # the caller is told; the thread must live for the others
             return error
@@ -94,7 +95,7 @@ class Checkpointer:
                 self._copy()  # what came meanwhile, so that little is left for the writer
                 self._restart()
         except sqlite3.Error as error:
-            log.warning("A checkpoint failed and is tried again: %s", error)
+            log.warning("A checkpoint failed and is tried again: %s", error, extra=SELDOM)
 
     def _copy(self) -> int:
         """Copy what no reader still needs; how many pages the log has."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dolgo.errors import StoreUnavailable
+from dolgo.logs import SELDOM
 from dolgo.store.base import Clock
 from dolgo.store.batch import Batcher, Operation
 from dolgo.store.sqlite.database import connect
@@ -149,7 +150,7 @@ class Writer:
         return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
 
     def _unavailable(self, batch: Sequence[Operation], error: sqlite3.Error) -> list[Any]:
-        log.error("The store cannot be written: %s", error)
+        log.error("The store cannot be written: %s", error, extra=SELDOM)
         if error.sqlite_errorcode & 0xFF in _DOUBTFUL:
             self._give_up_connection()
         return [StoreUnavailable(f"The store cannot be written: {error}.")] * len(batch)
@@ -183,4 +184,4 @@ class Writer:
             with self._turnstile:
                 self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
         except sqlite3.Error as error:
-            log.warning("A checkpoint failed and is tried again: %s", error)
+            log.warning("A checkpoint failed and is tried again: %s", error, extra=SELDOM)
