@@ -38,6 +38,7 @@ from dolgo.task.types import (
 
 Clock = Callable[[], float]  # seconds since the epoch
 
+PROBE = Put("probe", b"{}", None, 60.0)  # what is written to see whether anything can be
 CASCADED = 500  # dependents that one commit moves on; what is left over is done by `cascade`
 
 
@@ -153,6 +154,10 @@ class Store(ABC):
     async def now(self) -> float:
         """The store's time, in seconds since the epoch. The only time that is stored."""
         return self._clock()
+
+    async def ready(self) -> None:
+        """Return if a task submitted now would be stored, which takes a small write to know. Raises StoreUnavailable."""
+        await self.put([PROBE])
 
     # -- the life of a task
 

@@ -6,10 +6,8 @@ import asyncio
 
 from dolgo.errors import Refused
 from dolgo.store.base import Store
-from dolgo.task.types import Put
 from dolgo.task.worker import Worker
 
-PROBE = Put("probe", b"{}", None, 60.0)  # what is written to see whether it can be
 STUCK_AFTER = 3.0  # leases without a turn of the claim loop, after which the process is taken for dead
 LONGEST_TURN = 15.0  # seconds a turn may take while the store is away: each of its calls waits for some, and there is a pause
 STOPPING = "the service is stopping"
@@ -57,7 +55,7 @@ class Health:
 
     async def _store_answers(self) -> str:
         try:
-            await self._store.put([PROBE])  # a full disk and a replica still answer reads
+            await self._store.ready()
         except Refused as error:
             return error.detail
         except TimeoutError:

@@ -42,44 +42,56 @@ def shown(site: Site, request: pytest.FixtureRequest) -> Iterator[None]:
 def killed(site: Site) -> Iterator[None]:
     site.redis.kill(signal.SIGKILL)
     site.redis.wait()
-    yield
-    site.redis.start().wait_ready()
+    try:
+        yield
+    finally:
+        site.redis.start().wait_ready()
 
 
 @contextlib.contextmanager
 def frozen(site: Site) -> Iterator[None]:
     site.redis.kill(signal.SIGSTOP)
-    yield
-    site.redis.kill(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        site.redis.kill(signal.SIGCONT)
 
 
 @contextlib.contextmanager
 def swallowed(site: Site) -> Iterator[None]:
     site.proxy.swallow()
-    yield
-    site.proxy.pass_()
+    try:
+        yield
+    finally:
+        site.proxy.pass_()
 
 
 @contextlib.contextmanager
 def refusing(site: Site) -> Iterator[None]:
     site.proxy.refuse()
-    yield
-    site.proxy.pass_()
+    try:
+        yield
+    finally:
+        site.proxy.pass_()
 
 
 @contextlib.contextmanager
 def out_of_memory(site: Site) -> Iterator[None]:
     site.tell("CONFIG", "SET", "maxmemory", "1")
-    yield
-    site.tell("CONFIG", "SET", "maxmemory", "0")
+    try:
+        yield
+    finally:
+        site.tell("CONFIG", "SET", "maxmemory", "0")
 
 
 @contextlib.contextmanager
 def a_replica(site: Site) -> Iterator[None]:
     """Of a master that is not there: it keeps its data and takes no writes."""
     site.tell("REPLICAOF", "127.0.0.1", "1")
-    yield
-    site.tell("REPLICAOF", "NO", "ONE")
+    try:
+        yield
+    finally:
+        site.tell("REPLICAOF", "NO", "ONE")
 
 
 AWAY: dict[str, tuple[Outage, float]] = {

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from dolgo.store.base import Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
+from dolgo.store.base import PROBE, Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
 from dolgo.store.checks import check_gate, check_note, check_settlement, check_task
 from dolgo.store.redis import pack, pages
 from dolgo.store.redis.batches import Batches
@@ -71,6 +71,9 @@ class RedisStore(Store):
             return self._given()
         seconds, microseconds = await self._server.command("TIME", again=True)
         return int(seconds) + int(microseconds) / 1e6
+
+    async def ready(self) -> None:
+        await self.submit([], [PROBE])  # of all verbs this one alone is refused where memory is short
 
     # -- news of commits
 
