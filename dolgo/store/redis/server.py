@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from dolgo.errors import StoreUnavailable
+from dolgo.logs import SELDOM
 from dolgo.store.redis.library import library
 from dolgo.store.redis.url import Address
 from dolgo.store.redis.wire import Cut, Late, Reply, Wire, connect
@@ -18,6 +19,7 @@ log = logging.getLogger("dolgo.store")
 
 PATIENCE = 1.0  # seconds into an outage for which a call waits for its end; after that it fails at once
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between two tries to connect
+BRIEF = 1.0  # seconds a connection has to last, or the next one is made after a pause
 TRIES = 3  # of a call: one more for a library that was not there, one more for a connection that was cut or another node
 
 # The first word of an error → what it means to those who wait. All of them pass, and nothing was done.
@@ -159,15 +161,24 @@ class Server:
             self._down_since, self._reason = time.monotonic(), str(self._wire.reason)
 
     async def _keep(self) -> None:
-        """Make the connection anew whenever it has ended."""
+        """Make the connection anew whenever it has ended: at once, or after a pause if the one before did not last.
+
+        A replica that takes no writes lets everybody in, and every write ends the connection."""
+        brief = 0  # connections in a row
         while True:
             assert self._wire is not None
+            since = time.monotonic()
             await self._wire.ended.wait()
+            brief = brief + 1 if time.monotonic() - since < BRIEF else 0
+            seldom = SELDOM if brief else None
             self._noticed()
-            log.warning("The connection to %s has ended: %s.", self.address.shown, self._reason)
+            log.warning("The connection to %s has ended: %s.", self.address.shown, self._reason, extra=seldom)
+            if brief:
+                await _pause(brief - 1)
             await self._make_anew()
             self._up.set()
-            log.warning("Connected to %s again, after %.1f s.", self.address.shown, time.monotonic() - self._down_since)
+            after = time.monotonic() - self._down_since
+            log.warning("Connected to %s again, after %.1f s.", self.address.shown, after, extra=seldom)
 
     async def _make_anew(self) -> None:
         tries = 0
@@ -181,8 +192,12 @@ class Server:
                     log.error("The store %s cannot be reached: %s. It is tried again.", self.address.shown, self._reason)
             else:
                 return
-            await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)] * random.uniform(0.5, 1.0))
+            await _pause(tries)
             tries += 1
+
+
+async def _pause(tries: int) -> None:
+    await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)] * random.uniform(0.5, 1.0))
 
 
 def describe(error: Exception) -> str:
