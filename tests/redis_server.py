@@ -9,6 +9,7 @@ with RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always").rea
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.blackbox.server import Process
@@ -19,10 +20,17 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 class RedisServer(Process):
     """`redis-server` on a free port, its data in `folder`. Without options it keeps nothing on disk."""
 
-    def __init__(self, folder: Path, *options: str, name: str = "redis", port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        name: str = "redis",
+        port: int | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = port or free_port()
         argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--loglevel", "notice", *options]
-        super().__init__(argv, folder, ready="Ready to accept connections", name=name)
+        super().__init__(argv, folder, ready="Ready to accept connections", name=name, environ=environ)
 
     @property
     def url(self) -> str:

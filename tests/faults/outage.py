@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,24 +50,25 @@ async def works(ctx: Context, ledger: str, seconds: float = 0) -> int:
 class Site:
     """Redis with everything on disk, a web process without slots and a worker, both by way of a proxy."""
 
-    def __init__(self, folder: Path, *, environ: tuple[dict[str, str], dict[str, str]] = ({}, {})) -> None:
-        """`environ`: of the web process and of the worker."""
+    def __init__(self, folder: Path, *, lease: float = LEASE, environ: Sequence[Mapping[str, str]] = ({}, {}, {})) -> None:
+        """`environ`: of Redis, of the web process and of the worker."""
         need("redis-server")
         write_type(folder, "handlers", HANDLERS)
         self.ledger = folder / "ledger"
-        self.redis = RedisServer(folder, *DURABLE, "--enable-debug-command", "yes")
+        self.redis = RedisServer(folder, *DURABLE, "--enable-debug-command", "yes", environ=environ[0])
         self.proxy = Proxy(self.redis.port)
         self._folder = folder
         self._environ = environ
+        self._lease = lease
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as starting:
             starting.enter_context(self.redis.ready())
             starting.enter_context(self.proxy)
-            options = ("--store", self.proxy.url("redis"), "--drain-timeout", "0", "--lease", str(LEASE))
-            self.server = starting.enter_context(Server(self._folder, "--slots", "0", *options, environ=self._environ[0]).ready())
-            self.worker = starting.enter_context(Worker(self._folder, "--slots", "8", *options, environ=self._environ[1]).ready())
+            options = ("--store", self.proxy.url("redis"), "--drain-timeout", "0", "--lease", str(self._lease))
+            self.server = starting.enter_context(Server(self._folder, "--slots", "0", *options, environ=self._environ[1]).ready())
+            self.worker = starting.enter_context(Worker(self._folder, "--slots", "8", *options, environ=self._environ[2]).ready())
             self.client = starting.enter_context(Client(self.server.url, timeout=ANSWERED))
             self._closing = starting.pop_all()
         return self

@@ -15,6 +15,7 @@ from tests.faults.outage import ANSWERED, Load, Site
 
 RECOVERED = 5.0  # seconds after its return in which a task submitted then has run
 BUSY = 3.0  # seconds more on a machine that is busy with other tests
+GIVEN_UP = 12.0  # seconds until connections that say nothing are made anew: 7 at most, on a quiet machine
 SAID = 15  # log lines of a process about an outage besides one a second
 HELD = 2.5  # seconds an outage lasts if nothing else is said
 
@@ -211,3 +212,20 @@ def test_a_disturbance_loses_and_doubles_nothing(disturb: Callable[[Site], None]
         recovered = time.monotonic() - back
     print(f"{disturb.__name__}: recovered in {recovered:.2f} s, {load.refused} refused, slowest {load.slowest:.2f} s")  # noqa: T201
     check(site, load, running, said, begun)
+
+
+@pytest.mark.timeout(90)
+def test_connections_that_are_dead_without_a_word_are_given_up_and_no_worker_idles(site: Site) -> None:
+    """What is sent through them goes nowhere, for ever: only a deadline can tell."""
+    with site.load() as load:
+        time.sleep(0.3)
+        site.proxy.swallow()
+        time.sleep(0.3)
+        site.proxy.pass_()
+        dead = time.monotonic()
+        until(lambda: not site.refused(), GIVEN_UP, "a task is taken up")
+        assert site.client.end(site.submit(), GIVEN_UP)["status"] == "done"
+        assert time.monotonic() - dead < GIVEN_UP
+        print(f"dead connections: recovered in {time.monotonic() - dead:.2f} s")  # noqa: T201
+    load.all_ended(20)
+    assert not load.judge()

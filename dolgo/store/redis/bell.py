@@ -16,8 +16,8 @@ from dolgo.store.redis.wire import Cut, Reply, Wire, connect
 
 log = logging.getLogger("dolgo.store")
 
-PING_EVERY = 3.0  # seconds between two questions whether the server is there
-DEAF_AFTER = 8.0  # seconds without a word after which it is not
+PING_EVERY = 2.0  # seconds between two questions whether the server is there
+DEAF_AFTER = 5.0  # seconds without a word after which it is not
 
 _unpack = msgspec.msgpack.Decoder(tuple[int, int, int, list[int], list[msgspec.Raw]]).decode
 

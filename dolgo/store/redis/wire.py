@@ -17,7 +17,7 @@ import hiredis
 
 from dolgo.store.redis.url import Address
 
-CONNECTS_WITHIN = 5.0  # seconds
+CONNECTS_WITHIN = 3.0  # seconds; one attempt that nobody answers must not outlast an outage by more
 ANSWERS_WITHIN = 5.0  # seconds after which an answer is not waited for any more
 LOOK_EVERY = 1.0  # seconds between two looks for late answers, while any is due
 ALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 2))  # a peer gone without a word is noticed in 15 s
