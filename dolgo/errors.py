@@ -3,16 +3,20 @@
 DolgoError
 ├── Refused                 a request that cannot be taken: becomes a 4xx or 5xx (status, slug)
 │   ├── MalformedJson            400 malformed-json
+│   ├── MalformedRequest         400 malformed-request
 │   ├── Forbidden                403 forbidden
 │   ├── NotFound                 404 not-found
 │   ├── MethodNotAllowed         405 method-not-allowed
+│   ├── RequestTimeout           408 request-timeout
 │   ├── Conflict                 409 conflict
 │   ├── TooLarge                 413 too-large
+│   ├── TargetTooLong            414 target-too-long
 │   ├── UnsupportedMediaType     415 unsupported-media-type
 │   ├── UnknownType              422 unknown-type
 │   ├── InvalidPayload           422 invalid-payload
 │   ├── InvalidRequest           422 invalid-request
 │   ├── IdempotencyKeyReused     422 idempotency-key-reused
+│   ├── HeadTooLarge             431 head-too-large
 │   ├── QueueFull                503 queue-full
 │   ├── StoreUnavailable         503 store-unavailable
 │   └── NotReady                 503 not-ready
@@ -71,6 +75,12 @@ class MalformedJson(Refused):
     status, slug = 400, "malformed-json"
 
 
+class MalformedRequest(Refused):
+    """This is not HTTP/1.1 as it should be."""
+
+    status, slug = 400, "malformed-request"
+
+
 class Forbidden(Refused):
     """This is not allowed."""
 
@@ -89,6 +99,12 @@ class MethodNotAllowed(Refused):
     status, slug = 405, "method-not-allowed"
 
 
+class RequestTimeout(Refused):
+    """The request came too slowly."""
+
+    status, slug = 408, "request-timeout"
+
+
 class Conflict(Refused):
     """How things stand does not allow this."""
 
@@ -99,6 +115,12 @@ class TooLarge(Refused):
     """The body or the payload is too large."""
 
     status, slug = 413, "too-large"
+
+
+class TargetTooLong(Refused):
+    """The path and the query are too long."""
+
+    status, slug = 414, "target-too-long"
 
 
 class UnsupportedMediaType(Refused):
@@ -134,6 +156,12 @@ class IdempotencyKeyReused(Refused):
     """This Idempotency-Key was used for another request."""
 
     status, slug = 422, "idempotency-key-reused"
+
+
+class HeadTooLarge(Refused):
+    """The head of the request is too large."""
+
+    status, slug = 431, "head-too-large"
 
 
 class QueueFull(Refused):

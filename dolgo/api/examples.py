@@ -193,11 +193,14 @@ ANSWERED: dict[tuple[str, str, int], dict[str, Any]] = {
 # By slug: the sentence of an error, and the members it names.
 REFUSED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "malformed-json": ("The body is not valid JSON: trailing characters (byte 14).", ()),
+    "malformed-request": ("The head must have one Host.", ()),
     "forbidden": ("Pages of other sites may not change anything here (Origin).", ()),
     "not-found": (f"There is no task {ID}.", ()),
     "method-not-allowed": ("/tasks/batch takes POST, not GET.", ()),
+    "request-timeout": ("The head of the request did not come within 10 seconds.", ()),
     "conflict": ("The task is queued: only a failed or cancelled one can be retried.", ()),
     "too-large": ("The body has more than the 2097152 bytes that are allowed here.", ()),
+    "target-too-long": ("The target has more than 16384 bytes.", ()),
     "unsupported-media-type": ("The body must be JSON: send it as application/json, not as 'text/xml'.", ()),
     "unknown-type": (
         "No worker has announced the task type 'long_tusk'. Did you mean 'long_task'?",
@@ -212,6 +215,7 @@ REFUSED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         (("/priority", "Expected `int` <= 9"), ("/colour", "Object contains unknown field `colour`")),
     ),
     "idempotency-key-reused": ("The Idempotency-Key 'order-17' was used within the last day with another body.", ()),
+    "head-too-large": ("The head has more than 100 headers.", ()),
     "queue-full": ("More requests wait for the store than it can take.", ()),
     "store-unavailable": ("The store cannot be written or read right now.", ()),
     "not-ready": ("Not ready: draining: the service is stopping.", ()),

@@ -1,30 +1,36 @@
-"""The HTTP server around the application: uvicorn, in our hands where it stops, listens and writes."""
+"""The HTTP server around the application: uvicorn, in our hands where it stops, listens, and deals with clients."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import resource
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from dolgo.api.connection import Connection, Patience
 from dolgo.errors import StartError
 
 LAST_ANSWERS = 5  # seconds that requests under way may still take when the server stops
 BACKLOG = 2048  # connections the kernel holds until they are accepted
+MOST_FILES = 65_536  # open at once, if the system lets us: more are never needed, and some programs walk through all there may be
+SPARED_FILES = 200  # of those, for the store, the children and what they bring
+TICKS = 10  # of uvicorn's ticks a second
 
 
 class Server(uvicorn.Server):
     """Serves an application on a socket until `stop`. Signals are none of its business."""
 
-    def __init__(self, app: Any, listener: socket.socket) -> None:
+    def __init__(self, app: Any, listener: socket.socket, patience: Patience = Patience()) -> None:  # noqa: B008 - it is frozen
+        connection = functools.partial(Connection, patience=patience, most=_most_connections())
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http=connection,  # type: ignore[arg-type]
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -58,6 +64,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._up.set()
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.server_state.connections):
+                connection.look(now)  # type: ignore[union-attr]
+        return await super().on_tick(counter)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -73,34 +86,11 @@ def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
         raise StartError(f"Cannot listen on {host}:{port}: {reason}. Give another {flag}, or 0 for a free one.") from error
 
 
-class _Protocol(HttpToolsProtocol):
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]
-
-
-class _Gathering:
-    """A transport that sends what is written in one turn of the loop with one system call.
-
-    uvicorn writes an answer's head and body one by one, and each would be a packet of its own."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._written: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        if not self._written:
-            self._loop.call_soon(self._flush)
-        self._written.append(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._written:
-            data, self._written = b"".join(self._written), []
-            self._transport.write(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+def _most_connections() -> int:
+    """How many connections may be open at once, the limit of open files raised as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return max(SPARED_FILES, (wanted if soft == resource.RLIM_INFINITY else soft) - SPARED_FILES)
