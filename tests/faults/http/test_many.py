@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dolgo.api.server import MOST_FILES
 from tests.blackbox.client import until
 from tests.blackbox.server import DOLGO, Process, Server
 from tests.faults.http import fuzz
@@ -82,3 +83,11 @@ def test_where_few_files_may_be_open_newcomers_take_the_place_of_the_idle(tmp_pa
         with connected(port, 2 * FEW), Watcher(port) as watcher:
             until(lambda: watcher.wrong or watcher.asked > 2, 30.0, "good requests are answered")
         assert fuzz.files(server.pid) < FEW
+
+
+def test_as_many_files_may_be_open_as_the_system_lets_it(tmp_path: Path) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Process(
+        ["sh", "-c", f'ulimit -Sn {FEW}; exec "$0" serve --port 0', DOLGO], tmp_path, ready="ready on"
+    ).ready() as server:
+        assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (min(hard, MOST_FILES), hard)
