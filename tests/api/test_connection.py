@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dolgo.api import server as server_module
-from dolgo.api.connection import Patience
+from dolgo.api.connection import PIECE, Patience
 from dolgo.api.server import Server, listen
 
 pytestmark = pytest.mark.anyio
@@ -204,6 +204,34 @@ async def test_a_client_that_goes_on_sending_after_its_refusal_is_cut() -> None:
                     writer.write(bytes(1000))
                     await asyncio.sleep(0.05)
         await no_connection(server)
+
+
+async def test_a_refusal_is_not_followed_by_a_reset_while_the_client_is_still_sending() -> None:
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"no", 413)
+
+    async with serving(refuse, Patience(linger=LATE)) as (_, connect):
+        reader, writer = await connect()
+        writer.write(b"POST" + HEAD[3:] + b"Content-Length: 999999999\r\n\r\n" + bytes(3_000_000))
+        async with asyncio.timeout(LATE):
+            assert (await reader.read()).endswith(b"no")  # a reset would be raised here
+            await writer.drain()
+
+
+async def test_few_of_many_requests_sent_ahead_wait_in_memory() -> None:
+    sent = HEAD + b"\r\n"
+    waiting = []
+
+    async def count(scope: Any, receive: Any, send: Any) -> None:
+        (connection,) = server.server_state.connections
+        waiting.append(len(connection.pipeline))
+        await answer(send)
+
+    async with serving(count) as (server, connect):
+        reader, writer = await connect()
+        writer.write(sent * 3_000 + HEAD + b"Connection: close\r\n\r\n")
+        assert (await rest(reader)).count(b"200 OK") == 3_001
+    assert max(waiting) <= PIECE // len(sent) + 1
 
 
 async def test_a_request_sent_ahead_does_not_hide_that_the_client_went_away() -> None:
