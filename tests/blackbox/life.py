@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime
 from typing import Any
 
-from tests.blackbox.checker import FINAL
+from tests.blackbox.checker import FINAL, descendants
 
 Task = Mapping[str, Any]  # in full
 Tasks = Mapping[str, Task]  # by id
@@ -20,10 +20,14 @@ CHARGED = frozenset({"failed", "timeout"})
 LAST = {"done": {"done"}, "failed": {"failed", "timeout", "lost"}, "cancelled": {"cancelled"}}
 
 
-def broken(tasks: Iterable[Task], *, max_losses: int = 3) -> dict[str, list[str]]:
-    """What is wrong with these tasks, by the name of the rule; empty if nothing is. All must be there that any of them names."""
+def broken(tasks: Iterable[Task], *, max_losses: int = 3, retried: Collection[str] = ()) -> dict[str, list[str]]:
+    """What is wrong with these tasks, by the name of the rule; empty if nothing is. All must be there that any of them names.
+
+    Of those that were retried, and of what depends on them, only what holds in spite of that is asked."""
     by_id = {task["id"]: task for task in tasks}
+    again = {*retried, *(id for one in retried for id in descendants(one, by_id))}
     found = {rule.__name__: list(rule(by_id)) for rule in RULES}
+    found.update((rule.__name__, list(rule(by_id, again))) for rule in RULES_OF_ONE_LIFE)
     found["too_many_losses"] = list(too_many_losses(by_id, max_losses))
     return {name: sentences for name, sentences in found.items() if sentences}
 
@@ -48,9 +52,9 @@ def unlinked(tasks: Tasks) -> Iterator[str]:
                     yield f"{id} does not name {task['id']} among its {back}"
 
 
-def against_parents(tasks: Tasks) -> Iterator[str]:
+def against_parents(tasks: Tasks, retried: Collection[str] = ()) -> Iterator[str]:
     """A task ends as the ends of its parents have it, and does not begin before them."""
-    for task in tasks.values():
+    for task in but(retried, tasks):
         parents = [tasks[id] for id in task["parents"] if id in tasks]
         failed = [parent["id"] for parent in parents if parent["status"] != "done"]
         because = (task["error"] or {}).get("code") == "dependency_failed"
@@ -67,9 +71,9 @@ def against_parents(tasks: Tasks) -> Iterator[str]:
                 yield f"{task['id']} began before its parent {late[0]} had ended"
 
 
-def against_attempts(tasks: Tasks) -> Iterator[str]:
+def against_attempts(tasks: Tasks, retried: Collection[str] = ()) -> Iterator[str]:
     """Attempts are numbered upwards and end as their places have it; failures are not more than may be."""
-    for task in tasks.values():
+    for task in but(retried, tasks):
         numbers = [attempt["number"] for attempt in task["attempts"]]
         outcomes = [attempt["outcome"] for attempt in task["attempts"]]
         if numbers != sorted(set(numbers)) or (numbers and numbers[-1] != task["attempt"]):
@@ -92,9 +96,13 @@ def overlapping_attempts(tasks: Tasks) -> Iterator[str]:
                 yield f"{task['id']}: attempt {after['number']} began before {before['number']} was over"
 
 
-RULES: tuple[Callable[[Tasks], Iterator[str]], ...] = (
-    unfinished, unlinked, against_parents, against_attempts, overlapping_attempts,
-)  # fmt: skip
+def but(retried: Collection[str], tasks: Tasks) -> Iterator[Task]:
+    """Those that have lived once only."""
+    return (task for id, task in tasks.items() if id not in retried)
+
+
+RULES: tuple[Callable[[Tasks], Iterator[str]], ...] = (unfinished, unlinked, overlapping_attempts)
+RULES_OF_ONE_LIFE: tuple[Callable[[Tasks, Collection[str]], Iterator[str]], ...] = (against_parents, against_attempts)
 
 
 def too_many_losses(tasks: Tasks, max_losses: int) -> Iterator[str]:

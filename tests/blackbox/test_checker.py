@@ -72,3 +72,28 @@ def test_two_tasks_of_one_key_are_doubled(history: History) -> None:
 def test_another_id_for_the_same_key_must_be_there_as_well(history: History) -> None:
     history.acknowledge("a", "another")
     assert history.judge([task("a"), task("b")]).wrong == {"lost": ["a as another"]}
+
+
+def test_a_retry_may_change_an_outcome_and_nothing_else_may(history: History) -> None:
+    history.saw({"id": "id-b", "status": "failed", "error": "one"}, 1, 2)
+    history.retry("id-b", 3, 4)
+    history.saw({"id": "id-b", "status": "failed", "error": "one"}, 3.5, 3.6)  # nobody knows whether that was before
+    history.saw({"id": "id-b", "status": "queued"}, 5, 6)
+    assert not history.judge([task("a"), task("b")]).wrong
+    history.saw({"id": "id-b", "status": "failed", "error": "two"}, 7, 8)
+    assert history.judge([task("a"), task("b")]).wrong == {"changed": ["id-b"]}
+
+
+def test_the_retry_of_a_parent_may_change_what_depends_on_it(history: History) -> None:
+    history.saw({"id": "id-b", "status": "cancelled", "error": "its parent"}, 1, 2)
+    history.retry("id-a", 3, 4)
+    tasks = [task("a", dependents=["between"]), task("b")]
+    assert "id-b" in history.judge(tasks).wrong["changed"]
+    history.attempt("between")
+    assert "id-b" not in history.judge([*tasks, task("between", id="between", dependents=["id-b"])]).wrong.get("changed", [])
+
+
+def test_an_answer_that_was_under_way_when_the_outcome_was_seen_changes_nothing(history: History) -> None:
+    history.saw({"id": "id-b", "status": "done", "result": 1}, 2, 3)
+    history.saw({"id": "id-b", "status": "in_progress"}, 1, 4)
+    assert not history.judge([task("a"), task("b")]).wrong
