@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench lock
+.PHONY: help install run test check fmt bench faults lock
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ fmt: install ## format, and fix what can be fixed
 bench: install ## measure against floors in one run, print ratios
 	@scripts/need-system wrk
 	$(BIN)/python -m bench $(ARGS)
+
+faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--store sqlite --cycles 50 --tasks 2000"
+	@scripts/need-system redis-server
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(STAMP) ## pin anew what pyproject.toml asks for; UPGRADE=1 takes newer versions
 	$(LOCK) pyproject.toml --output-file requirements/run.lock

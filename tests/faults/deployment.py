@@ -50,7 +50,10 @@ class Deployment:
         self.folder = folder
         self.redis = RedisServer(folder, *DURABLE) if store == "redis" else None
         self.store = self.redis.url if self.redis else f"sqlite:///{folder / 'dolgo.db'}"
-        common = ("--store", self.store, "--lease", str(lease), "--drain-timeout", "0", "--grace", "1", "--tasks", str(KINDS), *options)
+        common = [
+            *("--store", self.store, "--lease", str(lease), "--drain-timeout", "0", "--grace", "1", "--tasks", str(KINDS)),
+            *options,
+        ]
         environ = {LEDGER: str(folder / "ledger"), "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         self.servers = [
             Server(folder, *common, "--slots", str(slots), name=f"serve-{n}", environ=environ) for n, slots in enumerate(servers)
@@ -78,7 +81,7 @@ class Deployment:
         """All started and ready; the store first."""
         try:
             if self.redis:
-                self.redis.start().wait_ready(STARTS_WITHIN)
+                self.redis.start()
             for process in self.processes:
                 process.start()
             self.wait_ready()
@@ -90,6 +93,8 @@ class Deployment:
 
     def wait_ready(self) -> None:
         """Returns when all that run are ready."""
+        if self.redis:
+            self.redis.wait_ready(STARTS_WITHIN)
         for process in self.processes:
             process.wait_ready(STARTS_WITHIN)
 

@@ -168,7 +168,10 @@ def started_too_late(case: Case) -> Iterator[str]:
 def was_frozen(run: Run, over: float, faults: Iterable[Fault]) -> bool:
     """Whether the process that started it was not let go on before it was over."""
     return any(
-        fault.kind.startswith("freeze") and {run.pid, run.worker} & fault.pids and fault.begun < over and run.started < fault.ended + AWAKE
+        fault.kind.startswith("freeze")
+        and {run.pid, run.worker} & fault.pids
+        and fault.begun < over
+        and run.started < fault.ended + AWAKE
         for fault in faults
     )
 

@@ -15,29 +15,42 @@ from dolgo import Context, SyncContext, task
 
 LEDGER = "FAULTS_LEDGER"
 CHILDREN = 2  # tasks that one of `spawns` submits
+LOOK_EVERY = 0.02  # seconds
 TRIES = 3  # attempts that `fails` has
 
 
 @task
-async def waits(ctx: Context, seconds: float = 0.0, again: float | None = None) -> list[int]:
-    """Takes `again` seconds instead if it is not the first attempt."""
+async def waits(ctx: Context, seconds: float = 0.0, again: str | None = None) -> list[int]:
+    """With `again`, a later attempt ends as soon as there is a file of that name instead; at once if it is empty."""
     with ledger(ctx) as said:
-        await asyncio.sleep(seconds if again is None or ctx.attempt == 1 else again)
+        if again is None or ctx.attempt == 1:
+            await asyncio.sleep(seconds)
+        while not there(ctx, again):
+            await asyncio.sleep(LOOK_EVERY)
     return said
 
 
 @task
-def waits_alone(ctx: SyncContext, seconds: float = 0.0, again: float | None = None) -> list[int]:
-    with ledger(ctx) as said:
-        time.sleep(seconds if again is None or ctx.attempt == 1 else again)
-    return said
+def waits_alone(ctx: SyncContext, seconds: float = 0.0, again: str | None = None) -> list[int]:
+    return wait(ctx, seconds, again)
 
 
 @task(isolation="thread")
-def waits_in_a_thread(ctx: SyncContext, seconds: float = 0.0, again: float | None = None) -> list[int]:
+def waits_in_a_thread(ctx: SyncContext, seconds: float = 0.0, again: str | None = None) -> list[int]:
+    return wait(ctx, seconds, again)
+
+
+def wait(ctx: SyncContext, seconds: float, again: str | None) -> list[int]:
     with ledger(ctx) as said:
-        time.sleep(seconds if again is None or ctx.attempt == 1 else again)
+        if again is None or ctx.attempt == 1:
+            time.sleep(seconds)
+        while not there(ctx, again):
+            time.sleep(LOOK_EVERY)
     return said
+
+
+def there(ctx: Context | SyncContext, again: str | None) -> bool:
+    return ctx.attempt == 1 or not again or os.path.exists(again)
 
 
 @task
@@ -80,7 +93,7 @@ def spawns_alone(ctx: SyncContext) -> list[int]:
 
 @contextmanager
 def ledger(ctx: Context | SyncContext) -> Iterator[list[int]]:
-    """A line at the start and one at the end: "end", or "stop" if it was told to stop. What the handler is to return: who it was."""
+    """A line at the start and one at the end: "end", or "stop" if it was told to stop. What to return: who it was."""
     write("start", ctx)
     word = "stop"
     try:

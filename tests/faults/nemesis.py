@@ -85,16 +85,19 @@ class Nemesis:
         number = self._chance.choice((1, 1, 2))
         kinds = self._chance.choices(self._kinds, self._weights, k=number)
         hits = [self._one(kind) for kind in kinds]
-        for process in [self._deployment.redis, *self._deployment.processes]:
-            if process is not None and not process.running:
-                process.start()
-        if self._deployment.redis:
-            self._deployment.redis.wait_ready()
-        self._deployment.wait_ready()
+        self._start_again()
         for kind, hit in zip(kinds, hits, strict=True):
-            fields = {"pids": sorted(hit.pids), "hits": sorted(hit.names), "over": hit.over or time.time(), "at": hit.at or hit.begun}
-            self._journal.write("fault", hit.begun, kind=kind, **fields)
+            over, at = hit.over or time.time(), hit.at or hit.begun
+            self._journal.write("fault", hit.begun, kind=kind, pids=sorted(hit.pids), hits=sorted(hit.names), over=over, at=at)
         return number
+
+    def _start_again(self) -> None:
+        """Returns when all are ready. Whoever does not run now has ended by itself, which is wrong."""
+        for process in self._deployment.processes:
+            if not process.running:
+                self._journal.write("wrong", time.time(), what=f"{process.log.stem} ended by itself with {process.wait()}")
+                process.start()
+        self._deployment.wait_ready()
 
     def _one(self, kind: str) -> Hit:
         hit = Hit()

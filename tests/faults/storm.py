@@ -104,4 +104,4 @@ def tracebacks(deployment: Deployment) -> dict[str, int]:
 
 def shown(verdict: Verdict) -> dict[str, Any]:
     """For people: the figures, and the first of what is wrong."""
-    return {**verdict.figures, "wrong": {name: found[:5] + [f"… {len(found)}"] for name, found in verdict.wrong.items()}}
+    return {**verdict.figures, "wrong": {name: [*found[:5], f"{len(found)} in all"] for name, found in verdict.wrong.items()}}

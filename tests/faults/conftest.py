@@ -1,0 +1,21 @@
+"""What the tests of faults share."""
+
+from __future__ import annotations
+
+import pytest
+
+from dolgo.errors import BadSetting
+from dolgo.main import open_store
+from tests.missing import need
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest) -> str:
+    """The name of a store that is to be broken."""
+    if request.param == "redis":
+        need("redis-server")
+        try:
+            open_store("redis://127.0.0.1/0")
+        except BadSetting as error:
+            pytest.skip(str(error))
+    return str(request.param)
