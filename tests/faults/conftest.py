@@ -6,7 +6,7 @@ import pytest
 
 from dolgo.errors import BadSetting
 from dolgo.main import open_store
-from tests.missing import need
+from tests.missing import missing, need
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -17,5 +17,5 @@ def store(request: pytest.FixtureRequest) -> str:
         try:
             open_store("redis://127.0.0.1/0")
         except BadSetting as error:
-            pytest.skip(str(error))
+            missing(str(error))
     return str(request.param)

@@ -92,6 +92,20 @@ class Case:
         """The recorded attempts by task and number."""
         return {(task["id"], attempt["number"]): attempt for task in self.records.tasks for attempt in task["attempts"]}
 
+    @cached_property
+    def _by_process(self) -> dict[int, list[Run]]:
+        """By the pid of their child, and by that of their worker."""
+        found: defaultdict[int, list[Run]] = defaultdict(list)
+        for run in self.records.runs:
+            found[run.pid].append(run)
+            found[run.worker].append(run)
+        return found
+
+    def hit(self, fault: Fault) -> list[Run]:
+        """What ran in the processes that were hit, in order of their starts."""
+        found = {run for pid in fault.pids for run in self._by_process.get(pid, ()) if run.hit_by(fault)}
+        return sorted(found, key=lambda run: run.started)
+
     def run_of(self, id: str, attempt: int) -> Run | None:
         return next((run for run in self.runs.get(id, ()) if run.attempt == attempt), None)
 
@@ -237,10 +251,8 @@ def recovered_late(case: Case) -> Iterator[str]:
 def recoveries(case: Case) -> Iterator[tuple[Fault, Run, float]]:
     """For each run that a fault has cut short: when the task started again, in seconds after the fault."""
     for fault in case.records.faults:
-        for run in case.records.runs:
-            if run.started > fault.begun:
-                break
-            if run.hit_by(fault) and case.taken_away(run):
+        for run in case.hit(fault):
+            if case.taken_away(run):
                 again = next((later for later in case.runs[run.id] if later.started > max(run.started, fault.at)), None)
                 if again is not None and again.attempt == run.attempt + 1:
                     yield fault, run, again.started - fault.at
@@ -319,7 +331,7 @@ RULES: tuple[Callable[[Case], Iterator[str]], ...] = (
 
 def of_runs(case: Case) -> dict[str, Any]:
     """What the faults have cost."""
-    hit = sum(run.hit_by(fault) for fault in case.records.faults for run in case.records.runs)
+    hit = sum(len(case.hit(fault)) for fault in case.records.faults)
     again = [run for run in case.records.runs if case.taken_away(run)]
     times: defaultdict[str, list[float]] = defaultdict(list)
     for fault, _, seconds in recoveries(case):

@@ -17,6 +17,7 @@ from tests.faults.records import Journal
 
 PATIENCE = 4.0  # seconds a client waits for an answer
 AGAIN = 0.05  # seconds before it asks again
+INSISTS = 30.0  # seconds in which there is an answer, once nothing is broken any more
 UNIQUE = 3  # unique keys that are used, again and again
 PLAIN = ("waits", "waits", "waits_alone", "waits_in_a_thread")
 
@@ -31,6 +32,7 @@ class Load:
         self._journal = journal
         self._allowed = threading.Semaphore(0)
         self._over = threading.Event()
+        self._give_up_at = float("inf")  # monotonic
         self._lock = threading.Lock()
         self._ended: list[str] = []  # ids of tasks that were seen failed or cancelled
         self.ids: list[str] = []  # of what was acknowledged
@@ -53,6 +55,7 @@ class Load:
 
     def stop(self) -> None:
         """No more; what was begun is insisted on. Calling it twice is harmless."""
+        self._give_up_at = time.monotonic() + INSISTS
         self._over.set()
         self._allowed.release(len(self._threads))
         for thread in self._threads:
@@ -85,15 +88,15 @@ class Load:
 
     def _insist(self, http: httpx.Client, chance: random.Random, key: str, tasks: Tasks) -> None:
         """Ask until there is an answer; one client of ten is impatient."""
-        patient, tries = chance.random() < 0.9, 0
+        patient, asks = chance.random() < 0.9, True
         path, body = ("/tasks", tasks[0]) if len(tasks) == 1 else ("/tasks/batch", {"tasks": tasks})
-        while tries == 0 or (patient and tries < 1_000):
-            begun, tries = time.time(), tries + 1
+        while asks:
+            begun = time.time()
             answer = self._ask(http, "POST", chance.choice(self._urls) + path, json=body, headers={"Idempotency-Key": key})
             fields = {"key": key, "keys": [task["tags"][0] for task in tasks]}
             if answer is None:
                 self._journal.write("submit", begun, how="info", **fields)
-                time.sleep(AGAIN)
+                asks = patient and self._may_ask_again(key)
                 continue
             ok = answer.status_code == 202
             ids = [task["id"] for task in (answer.json()["tasks"] if len(tasks) > 1 else [answer.json()])] if ok else []
@@ -103,6 +106,14 @@ class Load:
             with self._lock:
                 self.ids += ids
             return
+
+    def _may_ask_again(self, key: str) -> bool:
+        """After a moment: yes, unless nothing was broken for so long that there has to be an answer."""
+        if time.monotonic() > self._give_up_at:
+            self.wrong.append(f"submit {key}: no answer, and nothing was broken for {INSISTS:g} s")
+            return False
+        time.sleep(AGAIN)
+        return True
 
     # -- looks and changes
 
