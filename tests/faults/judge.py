@@ -206,7 +206,7 @@ def started_after_a_cancel(case: Case) -> Iterator[str]:
 
 def innocent_charged(case: Case) -> Iterator[str]:
     """A loss is charged only where the child was killed, with that task alone in it."""
-    deaths = [(fault.begun, pid) for fault in case.records.faults if fault.kind == "kill child" for pid in fault.pids]
+    deaths = [(fault.ended, pid) for fault in case.records.faults if fault.kind == "kill child" for pid in fault.pids]
     left = defaultdict(set)  # by child: tasks that were in it when it died
     for run in case.records.runs:
         if run.ended is None:
@@ -249,12 +249,14 @@ def recovered_late(case: Case) -> Iterator[str]:
 
 
 def recoveries(case: Case) -> Iterator[tuple[Fault, Run, float]]:
-    """For each run that a fault has cut short: when the task started again, in seconds after the fault."""
+    """For each run that a fault has cut short: when the task started again by itself, in seconds after the fault."""
     for fault in case.records.faults:
         for run in case.hit(fault):
             if case.taken_away(run):
                 again = next((later for later in case.runs[run.id] if later.started > max(run.started, fault.at)), None)
-                if again is not None and again.attempt == run.attempt + 1:
+                if again is not None and not any(
+                    begun < again.started and ended > fault.at for begun, ended in case.retries.get(run.id, ())
+                ):
                     yield fault, run, again.started - fault.at
 
 
@@ -271,9 +273,10 @@ def covered(spans: Iterable[Span]) -> float:
 
 
 def wrong_children(case: Case) -> Iterator[str]:
-    """A handler that ended has submitted what it was to, once; one that did not has submitted no more."""
+    """A handler that ended has submitted what it was to, once, and once more after each retry by hand."""
     made = Counter(task["tags"][0] for task in case.tasks.values() if is_child(task))
-    yield from (f"there are {number} tasks {key}" for key, number in made.items() if number > 1)
+    lives = Counter(id for id, spans in case.retries.items() for _ in spans)
+    yield from (f"there are {number} tasks {key}" for key, number in made.items() if number > 1 + lives[key.split("/")[1]])
     by_parent = Counter(key.split("/")[1] for key in made)
     for id, task in case.tasks.items():
         if task["type"] in ("spawns", "spawns_alone") and task["status"] == "done" and by_parent[id] != CHILDREN:

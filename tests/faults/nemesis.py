@@ -32,7 +32,7 @@ class Hit:
     """What a fault has hit so far."""
 
     begun: float = field(default_factory=time.time)
-    at: float = 0.0  # when it was done, where something else came first
+    at: float = 0.0  # when it was done, where something else came first; to find the children takes a moment as well
     over: float = 0.0
     pids: set[int] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
@@ -116,6 +116,8 @@ class Nemesis:
         killed = [process for process in processes if process.running]
         for process in killed:
             hit.add(process)
+        hit.at = time.time()
+        for process in killed:
             process.kill(children=self._chance.random() < 0.5)
         for process in killed:
             process.wait()
@@ -129,6 +131,7 @@ class Nemesis:
             child = self._chance.choice(below)
             hit.pids.add(child.pid)
             hit.names.add(process.log.stem)
+            hit.at = time.time()
             child.kill()
         hit.over = time.time()
 

@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
     def hit_by(self, fault: Fault) -> bool:
         """Whether the fault was one of its child or of its worker, while it ran."""
-        return self.runs_at(fault.begun) and bool({self.pid, self.worker} & fault.pids)
+        return self.runs_at(fault.at) and bool({self.pid, self.worker} & fault.pids)
 
     def runs_at(self, moment: float) -> bool:
         return self.started <= moment and (self.ended is None or self.ended >= moment)
@@ -49,12 +49,12 @@ class Fault:
     ended: float  # all that was killed had been started again and was ready, all that was frozen went on
     pids: frozenset[int]  # of the processes that were hit, and of those below them
     hits: frozenset[str]  # names of the processes
-    at: float = 0.0  # when it was done: some freeze their victim before they kill it
+    at: float  # when it was done: victims are looked for first, and some are frozen before they are killed
 
     @property
     def everywhere(self) -> bool:
         """It may cost any worker its leases: the store was away, or somebody was frozen who may have had the turn to write."""
-        return "store" in self.kind or self.kind.startswith("freeze") or self.begun < self.at
+        return "store" in self.kind or self.kind.startswith("freeze") or self.kind == "cancel and kill"
 
 
 @dataclass

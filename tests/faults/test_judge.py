@@ -242,7 +242,6 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     write_lines(tmp_path / "tasks.jsonl", [task("x")])
     records = read(tmp_path)
     assert records.faults == [Fault("kill worker", 1.0, 2.5, frozenset({4}), frozenset({"worker-0"}), 1.5)]
-    assert records.faults[0].everywhere, "what was frozen first may have had the turn"
     assert [op["op"] for op in records.ops] == ["fault", "cancel"]
     assert records.tasks == [task("x")]
     assert (records.runs, records.events) == ([], [])
