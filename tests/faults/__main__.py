@@ -18,14 +18,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.faults.judge import Verdict, judge
-from tests.faults.proof import PROOFS, proof
+from tests.faults.proof import proof, proofs_of
 from tests.faults.records import read
 from tests.faults.storm import Plan, shown, storm
 from tests.faults.zombies import Plan as Rounds
 from tests.faults.zombies import zombies
 
 PARTS = ("storm", "zombies", "proof")
-WRITERS = 50  # frozen at a time
+AT_ONCE = 50  # tasks in flight when a worker is frozen
 WITHIN = 3 * 3_600.0  # seconds a storm may take
 
 
@@ -43,10 +43,10 @@ def main() -> int:
             plan = Plan(store, seed, options.cycles, options.tasks, lease=options.lease, within=WITHIN)
             codes.append(_keep(f"storm of {store}, seed {seed}", lambda folder, plan=plan: storm(plan, folder, _say)))  # type: ignore[misc]
         if "zombies" in parts:
-            rounds = Rounds(store, rounds=-(-options.zombies // WRITERS), writers=WRITERS, lease=options.lease)
+            rounds = Rounds(store, frozen=options.zombies, at_once=AT_ONCE, lease=options.lease)
             codes.append(_keep(f"frozen writers of {store}", lambda folder, plan=rounds: zombies(plan, folder, _say)))  # type: ignore[misc]
-    if "proof" in parts:
-        codes += [_prove(mutant) for mutant in PROOFS]
+        if "proof" in parts:
+            codes += [_prove(mutant) for mutant in proofs_of(store)]
     return max(codes, default=0)
 
 

@@ -45,10 +45,11 @@ class Deployment:
         lease: float,
         options: Sequence[str] = (),
         mutant: str | None = None,
+        durable: bool = True,
     ) -> None:
         """`servers` and `workers` are the slots of each. With a `mutant` it is a service that is broken in that way."""
         self.folder = folder
-        self.redis = RedisServer(folder, *DURABLE) if store == "redis" else None
+        self.redis = RedisServer(folder, *(DURABLE if durable else ())) if store == "redis" else None
         self.store = self.redis.url if self.redis else f"sqlite:///{folder / 'dolgo.db'}"
         common = [
             *("--store", self.store, "--lease", str(lease), "--drain-timeout", "0", "--grace", "1", "--tasks", str(KINDS)),

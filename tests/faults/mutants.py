@@ -1,12 +1,15 @@
 """A dolgo that is broken on purpose, to see that the checker tells: each of these is a mistake that somebody could make.
 
-A launcher calls `break_it` before `main` (`Deployment` writes it). All are mistakes of the SQLite store.
+A launcher calls `break_it` before `main` (`Deployment` writes it). Those whose names begin with `lua_` are mistakes of the Redis
+store, the others of the SQLite store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -110,10 +113,33 @@ def takes_turns_by_one_lock() -> None:
     Turnstile.__enter__ = wrong  # type: ignore[method-assign]
 
 
+def lua_settles_without_the_token() -> None:
+    """As `settles_without_the_token`."""
+    _lua("if not task or task.token ~= token or token == '' then", "if not task then")
+
+
+def lua_queued_beats_a_cancel() -> None:
+    """As `queued_beats_a_cancel`."""
+    _lua("function Settle.requeue(turn, task, changes, outcome, error)\n", "task.cancel_asked = 0\n", after=True)
+
+
+def _lua(text: str, instead: str, *, after: bool = False) -> None:
+    """The library with this piece of its code replaced, or with something more after it; under a name of its own."""
+    importlib.import_module("dolgo.store.redis")
+    module = sys.modules["dolgo.store.redis.library"]
+    right = module.library()
+    assert text in right.code
+    name = right.name + "x"
+    broken = module.Library(name, right.code.replace(text, text + instead if after else instead).replace(right.name, name))
+    for other in [other for path, other in sys.modules.items() if path.startswith("dolgo.store.redis.")]:
+        if getattr(other, "library", None) is module.library and other is not module:
+            other.library = lambda: broken  # type: ignore[attr-defined]
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     mutant.__name__: mutant
     for mutant in (
         settles_without_the_token, settles_by_id, queued_beats_a_cancel, answers_before_the_commit, meets_errors, swallows_errors,
-        takes_turns_by_one_lock,
+        takes_turns_by_one_lock, lua_settles_without_the_token, lua_queued_beats_a_cancel,
     )
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.faults.storm import Plan, storm
@@ -12,19 +13,21 @@ from tests.faults.zombies import zombies
 
 LET_BY = 3  # turns that others may have before the one that waits
 WISHES = 50
+FORGETFUL = "a_redis_that_keeps_nothing"  # no mutant of dolgo: the server has no log to start again from
 
 Found = dict[str, list[str]]
 
 
-def in_a_storm(mutant: str, folder: Path, *, faults: int, kind: str) -> Found:
+def in_a_storm(mutant: str, folder: Path, *, faults: int, kind: str, store: str = "sqlite", durable: bool = True) -> Found:
     """What is wrong after a small storm of one kind of fault."""
-    plan = Plan("sqlite", 1, faults, 50 * faults, servers=(0,), workers=(3, 3), kinds=(kind,), mutant=mutant)
+    plan = Plan(store, 1, faults, 50 * faults, servers=(0,), workers=(3, 3), kinds=(kind,), durable=durable,
+                mutant=None if mutant == FORGETFUL else mutant)  # fmt: skip
     return storm(plan, folder).wrong
 
 
-def in_freezes(mutant: str, folder: Path) -> Found:
+def in_freezes(mutant: str, folder: Path, *, store: str = "sqlite") -> Found:
     """What is wrong after a worker was frozen, with its children and without them."""
-    return zombies(Rounds("sqlite", rounds=2, writers=8, lease=1.5, mutant=mutant), folder).wrong
+    return zombies(Rounds(store, frozen=9, at_once=8, lease=1.5, mutant=mutant), folder).wrong
 
 
 def at_turns(mutant: str, folder: Path) -> Found:
@@ -33,22 +36,29 @@ def at_turns(mutant: str, folder: Path) -> Found:
     return {"turns": [f"one writer had {most} turns while another waited"]} if most > LET_BY else {}
 
 
+Look = Callable[[str, Path], Found]
+
 # By mutant: how it is looked for, and the rules of which one has to tell; none for what is no mistake.
-PROOFS: dict[str, tuple[Callable[[str, Path], Found], set[str]]] = {
+PROOFS: dict[str, tuple[Look, set[str]]] = {
     "settles_without_the_token": (in_freezes, {"done_by_nobody"}),
     "settles_by_id": (in_freezes, {"changed"}),
-    "queued_beats_a_cancel": (
-        lambda mutant, folder: in_a_storm(mutant, folder, faults=6, kind="cancel and kill"),
+    "queued_beats_a_cancel": (partial(in_a_storm, faults=6, kind="cancel and kill"), {"started_after_a_cancel"}),
+    "answers_before_the_commit": (partial(in_a_storm, faults=6, kind="kill server"), {"lost", "said wrong"}),
+    "meets_errors": (partial(in_a_storm, faults=4, kind="kill child"), set()),
+    "swallows_errors": (partial(in_a_storm, faults=4, kind="kill child"), {"lost"}),
+    "takes_turns_by_one_lock": (at_turns, {"turns"}),
+    "lua_settles_without_the_token": (partial(in_freezes, store="redis"), {"done_by_nobody"}),
+    "lua_queued_beats_a_cancel": (
+        partial(in_a_storm, faults=6, kind="cancel and kill", store="redis"),
         {"started_after_a_cancel"},
     ),
-    "answers_before_the_commit": (
-        lambda mutant, folder: in_a_storm(mutant, folder, faults=6, kind="kill server"),
-        {"lost", "said wrong"},
-    ),
-    "meets_errors": (lambda mutant, folder: in_a_storm(mutant, folder, faults=4, kind="kill child"), set()),
-    "swallows_errors": (lambda mutant, folder: in_a_storm(mutant, folder, faults=4, kind="kill child"), {"lost"}),
-    "takes_turns_by_one_lock": (at_turns, {"turns"}),
+    FORGETFUL: (partial(in_a_storm, faults=2, kind="kill store", store="redis", durable=False), {"lost"}),
 }
+
+
+def proofs_of(store: str) -> list[str]:
+    """Those that are looked for on this store."""
+    return [mutant for mutant in PROOFS if (mutant.startswith("lua_") or mutant == FORGETFUL) == (store == "redis")]
 
 
 def proof(mutant: str, folder: Path) -> str:

@@ -35,6 +35,7 @@ class Plan:
     workers: tuple[int, ...] = (4, 4)
     kinds: tuple[str, ...] = ()  # of faults; all if not given
     mutant: str | None = None
+    durable: bool = True  # the store keeps what it has; only a test of the checker has another one
     within: float = 3_600.0  # seconds until it is called off
 
 
@@ -43,8 +44,9 @@ def storm(plan: Plan, folder: Path, say: Say = lambda _: None) -> Verdict:
     (folder / "plan.json").write_text(json.dumps(asdict(plan)))
     options = ("--max-losses", str(MAX_LOSSES))
     deployment = Deployment(
-        folder, plan.store, servers=plan.servers, workers=plan.workers, lease=plan.lease, options=options, mutant=plan.mutant
-    )
+        folder, plan.store, servers=plan.servers, workers=plan.workers, lease=plan.lease, options=options, mutant=plan.mutant,
+        durable=plan.durable,
+    )  # fmt: skip
     with deployment:
         journal = Journal(folder / "history.jsonl")
         load = Load(deployment.urls, journal, seed=plan.seed).start()

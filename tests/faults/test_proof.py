@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.mutants import MUTANTS
-from tests.faults.proof import LET_BY, PROOFS, WISHES, proof
+from tests.faults.proof import FORGETFUL, LET_BY, PROOFS, WISHES, proof
 from tests.faults.turns import most_let_by
 
 
@@ -22,4 +22,4 @@ def test_a_writer_that_waits_is_the_next(tmp_path: Path) -> None:
 
 
 def test_every_mistake_is_looked_for() -> None:
-    assert PROOFS.keys() == MUTANTS.keys()
+    assert PROOFS.keys() == {*MUTANTS, FORGETFUL}

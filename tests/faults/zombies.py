@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How it is done: so many rounds, each with so many tasks in flight."""
+    """How it is done: so many writers at least, and so many tasks in flight each time."""
 
     store: str
-    rounds: int
-    writers: int
+    frozen: int
+    at_once: int
     seed: int = 0
     lease: float = 2.0  # seconds
     mutant: str | None = None
@@ -43,7 +44,7 @@ class Plan:
 def zombies(plan: Plan, folder: Path, say: Say = lambda _: None) -> Verdict:
     """Make the rounds, in an empty folder that keeps the records, and judge them."""
     (folder / "plan.json").write_text(json.dumps(asdict(plan)))
-    slots = plan.writers + 2
+    slots = plan.at_once + 2
     deployment = Deployment(
         folder,
         plan.store,
@@ -55,7 +56,9 @@ def zombies(plan: Plan, folder: Path, say: Say = lambda _: None) -> Verdict:
     )
     with deployment, deployment.client() as client:
         rounds = Rounds(plan, deployment, client)
-        for number in range(plan.rounds):
+        for number in count():
+            if rounds.writers >= plan.frozen:
+                break
             rounds.one(number)
             say(f"round {number + 1}: {rounds.writers} writers were frozen so far")
         come_to_rest(deployment, folder)
@@ -112,7 +115,7 @@ class Rounds:
                 "payload": {"seconds": FIRST, "again": self._gate(number) if place % 5 == 2 else ""},
                 "tags": [f"{number}/{place}", f"round-{number}"],
             }
-            for place in range(self._plan.writers)
+            for place in range(self._plan.at_once)
         ]
         begun = time.time()
         answer = self._client.http.post("/tasks/batch", json={"tasks": tasks})
