@@ -9,10 +9,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench faults lock
+.PHONY: help install run test check fmt bench bench-peers lock
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## set up .venv with everything pinned; .venv/bin/dolgo works
 
@@ -45,9 +45,10 @@ bench: install ## measure against floors in one run, print ratios
 	@scripts/need-system wrk
 	$(BIN)/python -m bench $(ARGS)
 
-faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--store sqlite --cycles 50 --tasks 2000"
+bench-peers: install ## measure dolgo beside other task queues on Redis
+	@scripts/need-system wrk
 	@scripts/need-system redis-server
-	$(BIN)/python -m tests.faults $(ARGS)
+	$(BIN)/python -m bench.peers $(ARGS)
 
 lock: $(STAMP) ## pin anew what pyproject.toml asks for; UPGRADE=1 takes newer versions
 	$(LOCK) pyproject.toml --output-file requirements/run.lock

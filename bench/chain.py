@@ -6,16 +6,16 @@ What it is compared with is a client on the same machine that posts a task, wait
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 from bench import load
 from bench.figures import Figure
+from bench.place import Place
 from bench.scale import SLOTS, Scale
 from bench.service import serving
 
 
-def measure(scale: Scale, place: Path) -> list[Figure]:
+def measure(scale: Scale, place: Place) -> list[Figure]:
     """Milliseconds a link, from start to end; and from the end of one to the start of the next."""
     link = Figure(f"chain of {scale.chain:,}, a link", "ms", [], floor_is="a client waits for each")
     middle = Figure(f"chain of {scale.chain:,}, end → start, p50", "ms", [])
@@ -29,7 +29,7 @@ def measure(scale: Scale, place: Path) -> list[Figure]:
     return [link, middle, late]
 
 
-def _chain(scale: Scale, place: Path) -> tuple[list[float], float, float]:
+def _chain(scale: Scale, place: Place) -> tuple[list[float], float, float]:
     """Seconds from each end to the next start, from first start to last end, and of a task by hand."""
     links = [
         {"type": "nothing", "payload": {"n": n}, "ref": str(n), "depends_on": [f"ref:{n - 1}"] * (n > 0)}

@@ -6,17 +6,16 @@ times count: from the start of the first task to the end of the last. So startin
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench import store_floor
 from bench.figures import Figure, Target
+from bench.place import Place, folder
 from bench.scale import SLOTS, Scale
-from bench.service import folder, serving
+from bench.service import serving
 
 TARGETS = [Target(least=30_000), Target(least=0.5, ratio=True)]
 
 
-def measure(scale: Scale, place: Path, *, floor: bool) -> list[Figure]:
+def measure(scale: Scale, place: Place, *, floor: bool) -> list[Figure]:
     """Tasks a second of one worker process, beside the raw loop on a file of its own."""
     figure = Figure(f"drain of {scale.drained:,}", "tasks/s", [], floor_is="raw claim + settle", targets=TARGETS)
     for _ in range(scale.repeats):
@@ -27,7 +26,7 @@ def measure(scale: Scale, place: Path, *, floor: bool) -> list[Figure]:
     return [figure]
 
 
-def once(scale: Scale, place: Path) -> float:
+def once(scale: Scale, place: Place) -> float:
     """Tasks a second of one drain, beside whatever else the folder's database holds."""
     with serving(place, slots=0) as service:
         done = service.done()

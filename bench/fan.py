@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from bench import drain
 from bench.figures import Figure
+from bench.place import Place
 from bench.scale import SLOTS, Scale
-from bench.service import folder, serving
+from bench.service import serving
 
 
-def measure(scale: Scale, place: Path) -> list[Figure]:
+def measure(scale: Scale, place: Place) -> list[Figure]:
     """Tasks a second from the start of the first to the end of the last, beside as many that depend on nothing."""
     work = f"1 → {scale.fan:,} → 1"
     rate = Figure(work, "tasks/s", [], floor_is=f"drain of {scale.drained:,}")
     first = Figure(f"{work}: end of the first → start of one of the many", "ms", [])
     last = Figure(f"{work}: end of the many → start of the last", "ms", [])
     for _ in range(scale.repeats):
-        with folder() as empty:
+        with place.another() as empty:
             rate.floor.append(drain.once(scale, empty))
         times = _fan(scale, place)
         rate.dolgo.append(len(times) / (times[-1][1] - times[0][0]))
@@ -27,7 +27,7 @@ def measure(scale: Scale, place: Path) -> list[Figure]:
     return [rate, first, last]
 
 
-def _fan(scale: Scale, place: Path) -> list[tuple[float, float]]:
+def _fan(scale: Scale, place: Place) -> list[tuple[float, float]]:
     """When each was begun and ended, in that order."""
     with serving(place, slots=0) as service:
         done = service.done()

@@ -5,19 +5,18 @@ The limit looks at every claim, so it is measured alone as well.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench import drain
 from bench.errors import Invalid
 from bench.figures import Figure, Target
+from bench.place import Place
 from bench.scale import SLOTS, Scale
-from bench.service import Service, folder, serving
+from bench.service import Service, serving
 
 KEY = "saturated"
 BESIDE = [Target(least=0.9, ratio=True)]
 
 
-def measure(scale: Scale, place: Path) -> list[Figure]:
+def measure(scale: Scale, place: Place) -> list[Figure]:
     """Tasks a second under a limit, and beside the tasks that it keeps back; in turn with an empty store."""
     limit = Figure(f"drain of {scale.drained:,} under a limit by key", "tasks/s", [], floor_is="no limit")
     work = f"drain of {scale.drained:,} beside {scale.keyed:,} of a saturated key"
@@ -26,9 +25,9 @@ def measure(scale: Scale, place: Path) -> list[Figure]:
         service.limit(max_running_per_key=1)
         service.fill(scale.keyed, batch=scale.batch, limit_key=KEY)
     for _ in range(scale.repeats):
-        with folder() as empty:
+        with place.another() as empty:
             limit.floor.append(drain.once(scale, empty))
-        with folder() as limited:
+        with place.another() as limited:
             with serving(limited, slots=0) as service:
                 service.limit(max_running_per_key=1)
             limit.dolgo.append(drain.once(scale, limited))
@@ -37,7 +36,7 @@ def measure(scale: Scale, place: Path) -> list[Figure]:
     return [limit, beside]
 
 
-def _drain(scale: Scale, place: Path) -> float:
+def _drain(scale: Scale, place: Place) -> float:
     """As `drain.once`, while a task that does not end has the only place of the key."""
     with serving(place, slots=0) as service:
         done = service.done()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 
 from bench.errors import Invalid
+from bench.place import Place, folder
 from tests.blackbox.server import Process, Server
 
 ROOT = Path(__file__).parents[1]
@@ -25,16 +25,9 @@ STALLED = 30.0  # seconds without a task ending, after which a run is given up
 
 
 @contextlib.contextmanager
-def folder() -> Iterator[Path]:
-    """An empty folder that is deleted afterwards."""
-    with tempfile.TemporaryDirectory(prefix="dolgo-bench-") as path:
-        yield Path(path)
-
-
-@contextlib.contextmanager
-def serving(place: Path, *, slots: int) -> Iterator[Service]:
-    """`dolgo serve` on the database in a folder, ready; stopped afterwards."""
-    server = Server(place, "--slots", str(slots), *OPTIONS)
+def serving(place: Place, *, slots: int) -> Iterator[Service]:
+    """`dolgo serve` on the store of a place, ready; stopped afterwards."""
+    server = Server(place.folder, "--store", place.store, "--slots", str(slots), *OPTIONS)
     with server.ready(), httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
         yield Service(server, client)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench import load, usage
 from bench.errors import Invalid
 from bench.figures import Figure, Target
+from bench.place import Place
 from bench.scale import CONNECTIONS, SLOTS, Scale
 from bench.service import Service, http_floor, serving
 
 TARGETS = [Target(least=10_000), Target(least=0.7, ratio=True)]
 
 
-def measure(scale: Scale, place: Path, *, floor: bool) -> list[Figure]:
+def measure(scale: Scale, place: Place, *, floor: bool) -> list[Figure]:
     """The rate of the web alone beside bare Starlette, and that of a server which runs the tasks meanwhile."""
     alone = Figure(f"submit, {CONNECTIONS} connections", "tasks/s", [], floor_is="bare Starlette", targets=TARGETS)
     running = Figure("submit while they are run", "tasks/s", [])

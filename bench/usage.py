@@ -11,11 +11,11 @@ TICK = os.sysconf("SC_CLK_TCK")  # a second
 
 
 def cpu(process: Process) -> float:
-    """Seconds of CPU a process and those below it have used. What a child used that is gone is not in it."""
+    """Seconds of CPU a process and those below it have used, with what those used that are gone and were waited for."""
     ticks = 0
     for pid in _pids(process):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += sum(map(int, fields[11:15]))
     return ticks / TICK
 
 

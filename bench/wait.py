@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bench import load, usage
 from bench.errors import Invalid
 from bench.figures import Figure, Target
 from bench.load import Load
+from bench.place import Place
 from bench.scale import CONNECTIONS, SLOTS, STEADY_PART, Scale
 from bench.service import Service, http_floor, serving
 
 BARE = "bare Starlette"
 
 
-def measure(scale: Scale, place: Path, *, floor: bool) -> list[Figure]:
+def measure(scale: Scale, place: Place, *, floor: bool) -> list[Figure]:
     """Rate and latency of a closed loop at 32 connections and at one, and latency at a quarter of that rate."""
     with serving(place, slots=SLOTS) as service:
         stored, done = service.stored(), service.done()

@@ -1,0 +1,29 @@
+"""Which peers there are, and in which of their ways they are measured."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class Peer(Struct, frozen=True):
+    """A task queue in one of its ways. What it is set to, and why, stands in its adapter."""
+
+    name: str
+    adapter: str  # bench/peers/adapters/NAME_peer.py, and the environment bench/peers/requirements/NAME.txt
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+PEERS = {
+    peer.name: peer
+    for peer in [
+        Peer("celery", "celery"),
+        Peer("celery-late", "celery", {"BENCH_LATE": "1"}),
+        Peer("rq", "rq"),
+        Peer("rq-simple", "rq", {"BENCH_SIMPLE": "1"}),
+        Peer("dramatiq", "dramatiq"),
+        Peer("taskiq", "taskiq"),
+        Peer("arq", "arq"),
+        Peer("saq", "saq"),
+        Peer("huey", "huey"),
+    ]
+}
