@@ -90,13 +90,13 @@ class Own:
         with self._fresh() as here, serving(here, slots=0) as service:
             submit = load.submit(service.url, connections=CONNECTIONS, seconds=scale.seconds)
         with self._fresh() as here, serving(here, slots=0) as service, self._worker(here):
-            one = load.submit_and_wait(service.url, connections=1, seconds=scale.seconds / 2)
-            many = load.submit_and_wait(service.url, connections=CONNECTIONS, seconds=scale.seconds / 2)
+            one = load.submit_and_wait(service.url, connections=1, seconds=max(1, scale.seconds / 2))
+            many = load.submit_and_wait(service.url, connections=CONNECTIONS, seconds=max(1, scale.seconds / 2))
         return Web(submit.rate, many.rate, one.p50, one.p99)
 
     def _one(self, scale: Scale) -> float:
         with self._fresh() as here, serving(here, slots=0) as service:
-            return load.submit(service.url, connections=1, seconds=scale.seconds / 4).rate
+            return load.submit(service.url, connections=1, seconds=max(1, scale.seconds / 4)).rate
 
     def _fresh(self) -> AbstractContextManager[Place]:
         self._broker.empty()

@@ -72,7 +72,7 @@ def chosen(scale: Scale, repeats: int | None, tasks: int | None) -> Scale:
 
 
 def measure(plan: Plan, say: Say) -> Measured:
-    """Every lane. All but the first are for the floor, dolgo, and the best of the peers that lost nothing when they were killed."""
+    """Every lane. All but the first are for the floor, dolgo, and the best of the peers that lost nothing when killed."""
     facts = {
         **machine.facts(),
         "cores": len(CORES),
@@ -150,14 +150,13 @@ class Lane:
 
     def _kill(self, line: Line) -> None:
         scale = self._plan.scale
-        line.crash = self._bench(line.name, BENCH_PAUSE=str(PAUSE), BENCH_RECOVERY=str(RECOVERY)).crash(
-            scale.crashed, scale.patience
-        )
+        bench = self._bench(line.name, BENCH_PAUSE=str(PAUSE), BENCH_RECOVERY=str(RECOVERY))
+        line.crash = bench.crash(scale.crashed, scale.patience)
 
     def _bench(self, name: str, **environ: str) -> Bench | Own:
-        return (
-            Own(self._broker, self._place) if name == "dolgo" else Bench(PEERS[name], self._broker, self._place, environ=environ)
-        )
+        if name == "dolgo":
+            return Own(self._broker, self._place)
+        return Bench(PEERS[name], self._broker, self._place, environ=environ)
 
     def _floor(self, tasks: int) -> Floor:
         self._broker.empty()

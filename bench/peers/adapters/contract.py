@@ -30,6 +30,7 @@ PAUSE = float(os.environ.get("BENCH_PAUSE", "0"))  # seconds a task takes; 0 unl
 RECOVERY = float(os.environ.get("BENCH_RECOVERY", "0"))  # seconds until a dead worker's tasks are given away; 0: the default
 WARM = 10  # tasks that are enqueued before the clock starts: they connect
 AT_ONCE = 100  # awaited together, where many calls of an asynchronous interface are the bulk way
+STARTS_WITHIN = 90.0  # seconds that a worker may take to its first result
 LOOK = 0.005  # seconds between two looks at the store
 
 
@@ -154,7 +155,7 @@ def _watch(adapter: Adapter, tasks: int, patience: float) -> None:
     adapter.finished(store, tasks)
     _say({"event": "looking"})
     seen, since = 0, time.monotonic()
-    while seen < tasks and time.monotonic() < since + patience:
+    while seen < tasks and time.monotonic() < since + (patience if seen else max(patience, STARTS_WITHIN)):
         time.sleep(LOOK)
         now = adapter.finished(store, tasks)
         if now != seen:
