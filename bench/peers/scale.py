@@ -17,10 +17,11 @@ class Scale(Struct, frozen=True):
     patience: float  # seconds without a result, after which what a killed worker held is taken for lost
 
 
-FULL = Scale(repeats=3, tasks=None, seconds=8, idle_seconds=10, settle_seconds=3, crashed=1_500, patience=60)
-QUICK = Scale(repeats=1, tasks=500, seconds=1, idle_seconds=1, settle_seconds=0, crashed=400, patience=15)
+FULL = Scale(repeats=3, tasks=None, seconds=8, idle_seconds=10, settle_seconds=3, crashed=600, patience=60)
+QUICK = Scale(repeats=1, tasks=200, seconds=1, idle_seconds=1, settle_seconds=0, crashed=300, patience=15)
 
-WARM_UP = 500  # tasks
+WARM_UP = 200  # tasks of the first run, whose rate decides how many the others have
+WARM_SECONDS = 2.0  # a second run is made where the first was over sooner
 FLOOR = 500_000  # tasks of the loop without workers
-PAUSE = 0.02  # seconds that a task takes whose worker is killed
+PAUSE = 0.1  # seconds that a task takes whose worker is killed: it has as many as it can then
 RECOVERY = 5  # seconds until tasks of a killed worker are given away, for peers that can be told

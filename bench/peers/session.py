@@ -21,7 +21,7 @@ from bench.peers.cores import CORES, on_its_core
 from bench.peers.outcome import Crash, Run
 from bench.peers.own_run import Own, Web
 from bench.peers.peer_run import Bench
-from bench.peers.scale import FLOOR, PAUSE, RECOVERY, WARM_UP, Scale
+from bench.peers.scale import FLOOR, PAUSE, RECOVERY, WARM_SECONDS, WARM_UP, Scale
 from bench.place import folder
 
 Say = Callable[[str], None]
@@ -134,6 +134,8 @@ class Lane:
         line.facts = bench.facts
         scale = msgspec.structs.replace(self._plan.scale, idle_seconds=0.1, settle_seconds=0)
         rate = bench.run(WARM_UP, scale).drain
+        if rate * WARM_SECONDS > WARM_UP:  # so few tell too little of one so fast
+            rate = bench.run(round(rate * WARM_SECONDS), scale).drain
         self._tasks[line.name] = self._plan.scale.tasks or max(WARM_UP, round(rate * self._plan.scale.seconds, -2))
 
     def _once(self, line: Line) -> None:
@@ -151,7 +153,10 @@ class Lane:
     def _kill(self, line: Line) -> None:
         scale = self._plan.scale
         bench = self._bench(line.name, BENCH_PAUSE=str(PAUSE), BENCH_RECOVERY=str(RECOVERY))
-        line.crash = bench.crash(scale.crashed, scale.patience)
+        crash = bench.crash(scale.crashed, scale.patience)
+        if crash.finished_at_kill >= scale.crashed:
+            raise Invalid("all was done before the worker was killed")
+        line.crash = crash
 
     def _bench(self, name: str, **environ: str) -> Bench | Own:
         if name == "dolgo":

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import Invalid
-from bench.peers import lua_floor, peer_run, report, session, venvs
+from bench.peers import lua_floor, page, peer_run, report, session, venvs
 from bench.peers.broker import Broker, running
 from bench.peers.catalogue import PEERS, Peer
 from bench.peers.outcome import Crash, Delivery, Run, delivered
@@ -167,3 +167,24 @@ def test_an_environment_that_is_there_is_not_made_again(tmp_path: Path, monkeypa
     assert venvs.ensure("rq", said.append) == home / "bin"
     assert not said
     assert os.listdir(home) == [".installed"]
+
+
+def test_the_page_shows_what_was_measured_and_says_which_runs_were_invalid() -> None:
+    well = Run(900, 4_000, 2_000, 0.0005, 7, Delivery(900, 0, 0, 0), bulk=8_000)
+    facts = {"versions": {"a": "1.2"}, "settings": {"--fast": "its manual"}, "bulk": "", "after_a_kill": "comes back"}
+    good = session.Line("good", facts, [well], crash=Crash(Delivery(9, 0, 4, 0), 3, 6))
+    bad = session.Line("bad", facts, crash=Crash(Delivery(9, 0, 0, 2), 3, 6), invalid=["1 of 3: lost"])
+    floor = session.Line("floor", {}, floors=[session.Floor(9, 90_000, 80_000, 70_000, 9)])
+    machine = {"cores": 2, "cpu": "c", "system": "s", "python": "3", "redis": "7", "began": "now", "load_average_at_start": 0.1}
+    shown = page.filled(page.PAGE.read_text("utf-8"), session.Measured(machine, {"none": [floor, good, bad]}))
+    assert "| *Lua alone* |  | 90,000 | 80,000 |" in shown
+    assert "| good | 4,000 | 8,000 | 2,000 | 500 µs | 7 | 0 lost, 4 twice, 6 s |" in shown
+    assert "| bad |  |  | invalid |  |  | 2 lost, 0 twice, 6 s |" in shown
+    assert "| **good**<br>a 1.2 | `--fast`: its manual | none documented | comes back |" in shown
+    assert page.filled(shown, session.Measured(machine, {"none": [floor, good, bad]})) == shown
+
+
+def test_the_figures_on_the_page_are_those_of_the_file_that_is_kept() -> None:
+    if page.RESULTS.exists():
+        text = page.PAGE.read_text("utf-8")
+        assert page.filled(text, page.load(page.RESULTS)) == text
