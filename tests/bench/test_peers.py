@@ -8,18 +8,23 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from bench import quiet
 from bench.errors import Invalid
 from bench.peers import lua_floor, page, peer_run, report, session, venvs
 from bench.peers.broker import Broker, running
 from bench.peers.catalogue import PEERS, Peer
 from bench.peers.outcome import Crash, Delivery, Run, delivered
+from bench.peers.own_run import Own
 from bench.peers.peer_run import ADAPTERS, Bench
 from bench.peers.scale import QUICK
+from bench.place import place
 from tests.missing import need
 
 ROOT = Path(__file__).parents[2]
@@ -188,3 +193,47 @@ def test_the_figures_on_the_page_are_those_of_the_file_that_is_kept() -> None:
     if page.RESULTS.exists():
         text = page.PAGE.read_text("utf-8")
         assert page.filled(text, page.load(page.RESULTS)) == text
+
+
+def test_commands_of_others_are_counted_and_those_of_the_looks_are_not(broker: Broker) -> None:
+    stop = threading.Event()
+
+    def ping() -> None:
+        with redis.Redis.from_url(broker.url) as other:
+            for _ in range(20):
+                other.ping()
+        stop.set()
+
+    watch = quiet.Commands(broker.url)
+    assert watch.wait(0) == 0
+    thread = threading.Thread(target=ping)
+    thread.start()
+    seen = watch.wait(1)
+    while not stop.is_set():
+        seen += watch.wait(1)
+    thread.join()
+    assert 20 <= seen <= 25  # and what a client says when it connects
+
+
+def test_each_place_on_a_redis_has_keys_of_its_own() -> None:
+    with place("redis://127.0.0.1:1/0") as one, one.another() as other:
+        assert one.store.startswith("redis://127.0.0.1:1/0?prefix=bench-")
+        assert one.store != other.store
+        assert isinstance(quiet.watch(one), quiet.Commands)
+    with place() as file:
+        assert file.store == f"sqlite:///{file.file}"
+        assert isinstance(quiet.watch(file), quiet.Commits)
+
+
+def test_dolgo_is_drained_and_killed_on_redis(broker: Broker, tmp_path: Path) -> None:
+    pytest.importorskip("dolgo.store.redis")
+    own = Own(broker, tmp_path)
+    run = own.run(1_000, QUICK)
+    assert run.delivery == Delivery(1_000, never=0, twice=0, without_result=0)
+    assert min(run.enqueue, run.bulk or 0, run.drain, run.cpu, run.idle) > 0
+    seen = own.web(QUICK)
+    assert min(seen.submit, seen.done, seen.done_p50) > 0
+    crash = own.crash(600, patience=20)
+    assert 200 <= crash.finished_at_kill < 600
+    assert crash.delivery.without_result == crash.delivery.never == 0
+    assert crash.delivery.twice > 0  # what the killed one was at
