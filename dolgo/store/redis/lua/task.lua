@@ -133,7 +133,8 @@ function Task.error_code(task)
   return string.match(task.error, '"code":"([^"]*)"')
 end
 
--- The state alone, nil if there is no such task: of one that this call has not read, one byte behind the 3 that say how long the head is.
+-- The state alone, nil if there is no such task: of one that this call has not read, one byte behind the 3 that say how long
+-- the head is.
 function Task.state(turn, id)
   local task = turn.tasks[id]
   if task ~= nil then
@@ -148,7 +149,8 @@ function Task.held_by(turn, id, token)
   return task and task.state == IN_PROGRESS and task.token == token
 end
 
--- Keeps a note of its holder: {id, token, key, value, 0 or the kind of event that tells of it}. Only that of progress has the value.
+-- Keeps a note of its holder: {id, token, key, value, 0 or the kind of event that tells of it}. Only that of progress has the
+-- value.
 function Task.note(turn, note)
   local task = Task.read(turn, note[1])
   turn:hset(turn:key('n:', task.id), note[3], note[4])
