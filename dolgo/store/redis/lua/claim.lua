@@ -142,7 +142,11 @@ end
 function Walk:fits(number)
   local queue, type, hash = unpack(self.turn:line_of(number))
   return self.types[type] and (not self.queues or self.queues[queue]) and not self.avoid[type .. '\0' .. hash]
-    and not (self.ahead and Gates.count(self.turn, number))
+    and not (self.ahead and (Gates.count(self.turn, number) or self:all_keyed(number)))
+end
+
+function Walk:all_keyed(line)
+  return call('EXISTS', Lines.key(self.turn, line, '')) == 0
 end
 
 -- Sources give the tasks of a line, or the first tasks of its keyed lines, one by one: `found` is what was read of them.

@@ -328,7 +328,9 @@ function Reads.oldest(turn)
   Task.fetch(turn, due)
   for _, id in ipairs(due) do
     local task = Task.read(turn, id)
-    offer(turn, firsts, task.line, Task.rank(task), id)
+    if task.limit_key == '' or call('SISMEMBER', turn:key('closed:', task.limit_key), task.line) == 0 then
+      offer(turn, firsts, task.line, Task.rank(task), id)
+    end
   end
   for queue, first in pairs(firsts) do
     answer[#answer + 1] = queue
