@@ -7,7 +7,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.store.kinds import KINDS, OUTLIVING
 from tests.store.machine import StoreMachine
 
-EXAMPLES = {"memory": 100, "redis": 60, "sqlite": 40}  # a file costs more to open and to write than a dict
+EXAMPLES = {"memory": 100, "redis": 40, "sqlite": 40}  # a file costs more to open and to write than a dict
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

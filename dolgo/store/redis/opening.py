@@ -28,6 +28,7 @@ async def open_server(server: Server) -> None:
         _check_role(server, info)
         await _load(server)
     except (Cut, OSError) as error:
+        await server.close()  # so that it may be tried again
         raise StoreUnavailable(f"The store {server.address.shown} cannot be reached: {describe(error)}.") from None
     except Reply as refused:
         await server.close()

@@ -86,7 +86,7 @@ def _new_task(new: NewTask, line: int) -> list[Any]:
     parents = [part for parent in new.depends_on for part in (parent.id, parent.ref or "")]
     return [
         new.id, line, new.run_at, new.delay, new.lead, -1 if new.keep is None else new.keep, new.needed, new.expires_at or 0,
-        int(new.on_parent_failure is OnParentFailure.RUN), new.limit_key or "", new.unique_key or "", parents,
+        int(new.on_parent_failure == OnParentFailure.RUN), new.limit_key or "", new.unique_key or "", parents,
         octets(body_of(new)),
     ]  # fmt: skip
 
