@@ -86,7 +86,7 @@ async def test_an_outage_of_the_store_is_no_death(yard: Yard) -> None:
 
 async def test_a_store_that_does_not_answer_keeps_no_probe_waiting(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_room, "ANSWER", 0.1)
-    yard.store.hooks["counts"] = never
+    yard.store.hooks["ready"] = never
     ready = await asyncio.wait_for(health(yard, None).ready(), 5)
     assert "has not answered" in ready["store"]
 
@@ -102,7 +102,7 @@ async def test_a_worker_that_drains_is_alive_and_the_web_goes_on_without_it(yard
 
 
 async def test_a_process_that_starts_or_stops_asks_no_store(yard: Yard) -> None:
-    yard.store.hooks["counts"] = refuse
+    yard.store.hooks["ready"] = refuse
     probe = Health(yard.store.store, yard.worker(), lease=0.0, web=False)
     assert probe.live() == {"loop": "ok"}
     assert await probe.ready() == {"start": "the service is starting"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dolgo.store.base import Store
+from dolgo.store.base import CASCADED, Store
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager, Submission
 from dolgo.task.types import Status, WorkerInfo
@@ -58,15 +58,12 @@ async def test_parents(manager: Manager) -> None:
     assert "and 2 more" in text
 
 
-async def test_parents_that_have_ended_and_the_next_commit_goes_on(
-    manager: Manager, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dolgo.store.memory.edges.CASCADED", 0)
-    monkeypatch.setattr("dolgo.store.sqlite.turn.CASCADED", 0)
+async def test_parents_that_have_ended_and_the_next_commit_goes_on(manager: Manager, store: Store) -> None:
     parent = await submit(manager)
-    id = await submit(manager, depends_on=(parent,))
+    wanted = [Submission("echo", GOOD, depends_on=(parent,))] * (CASCADED + 1)
+    *_, (last, _) = (await manager.submit(wanted, batch=True)).tasks
     await store.settle([done((await claim(store)).leases[0])])
-    assert await reason(manager, id) == ("parents", "What it waited for has ended; it goes on in a moment.")
+    assert await reason(manager, last) == ("parents", "What it waited for has ended; it goes on in a moment.")
 
 
 async def test_queue_paused(manager: Manager, store: Store, clock: Clock) -> None:
