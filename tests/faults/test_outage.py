@@ -11,7 +11,7 @@ import pytest
 
 from tests.blackbox.client import outcomes, until
 from tests.blackbox.server import Process
-from tests.faults.outage import ANSWERED, Load, Site
+from tests.faults.outage import ANSWERED, LEASE, Load, Site
 
 RECOVERED = 5.0  # seconds after its return in which a task submitted then has run
 BUSY = 3.0  # seconds more on a machine that is busy with other tests
@@ -229,3 +229,12 @@ def test_connections_that_are_dead_without_a_word_are_given_up_and_no_worker_idl
         print(f"dead connections: recovered in {time.monotonic() - dead:.2f} s")  # noqa: T201
     load.all_ended(20)
     assert not load.judge()
+
+
+@pytest.mark.timeout(60)
+def test_a_redis_that_comes_back_empty_is_of_use_again_by_the_next_heartbeat(site: Site) -> None:
+    """What was in it is lost, but nobody has to restart anything. The last test here: it spares nothing."""
+    site.tell("FLUSHALL")
+    ask = {"type": "works", "payload": {"ledger": str(site.ledger)}}
+    until(lambda: site.client.http.post("/tasks?wait=5", json=ask).status_code == 200, LEASE / 3 + BUSY, "a task has run")
+    assert len(site.client.get("/workers")["workers"]) == 1

@@ -195,3 +195,15 @@ async def test_keeping_does_not_bring_an_old_description_back(memory: Store) -> 
     await announced.keep({("echo", old.hash)})
     assert [found.description for found in await announced.all()] == ["New."]
     assert len(await memory.records(PREFIX)) == 1
+
+
+async def test_it_tells_whether_announcements_are_still_there(store: Store, clock: Clock) -> None:
+    """They go when a clock is set forward, or with the data of the store: then a worker announces its types again."""
+    announced = Announced(store)
+    await announced.announce([OLD, info("other")])
+    assert await announced.has([OLD, info("other")])
+    assert not await announced.has([NEW])
+    clock.jump(KEPT + 1.0)
+    assert not await announced.has([OLD])
+    await announced.announce([OLD])
+    assert await announced.has([OLD])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from dolgo.store.base import Store
-from dolgo.task.types import Put, Record
+from dolgo.task.types import Put, Query, Record
 from tests.store.build import submit
 from tests.store.clock import Clock
 
@@ -129,3 +129,10 @@ async def test_records_leave_tasks_and_log_alone(store: Store) -> None:
 async def test_no_records_at_all_is_fine(store: Store) -> None:
     assert await store.put([]) is None
     await store.forget([])
+
+
+async def test_a_store_that_takes_tasks_says_so_and_leaves_none(store: Store) -> None:
+    await store.ready()
+    await store.ready()
+    assert (await store.list(Query())).tasks == []
+    assert await store.head() == 0
