@@ -231,6 +231,14 @@ def test_connections_that_are_dead_without_a_word_are_given_up_and_no_worker_idl
     assert not load.judge()
 
 
+@pytest.mark.timeout(90)
+def test_what_comes_while_a_worker_cannot_hear_does_not_wait_for_the_next_ring(site: Site) -> None:
+    """One task at a time and nothing after it: an idle worker that missed its ring would look again after a lease."""
+    for _ in range(8):
+        site.tell("CLIENT", "KILL", "TYPE", "pubsub")
+        assert site.client.end(site.submit(), RECOVERED)["status"] == "done"
+
+
 @pytest.mark.timeout(60)
 def test_a_redis_that_comes_back_empty_is_of_use_again_by_the_next_heartbeat(site: Site) -> None:
     """What was in it is lost, but nobody has to restart anything. The last test here: it spares nothing."""
