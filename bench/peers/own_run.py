@@ -72,13 +72,15 @@ class Own:
         return Run(tasks, one, tasks / (ended - began), cpu, idle, delivery, bulk)
 
     def crash(self, tasks: int, patience: float) -> Crash:
-        """Kill the worker and all its children when a third is done; start another, and see what becomes of the rest."""
+        """Kill the worker and all its children when a third is done, and the next at two thirds; see what becomes of the rest."""
         with self._fresh() as here, serving(here, slots=0) as service:
             service.fill(tasks, batch=BATCH)
-            with self._dying(here) as worker:
-                service.until_done(tasks // 3)
-                worker.kill(signal.SIGKILL, children=True)
-                finished = service.done()
+            finished = []
+            for enough in (tasks // 3, tasks * 2 // 3):
+                with self._dying(here) as worker:
+                    service.until_done(enough)
+                    worker.kill(signal.SIGKILL, children=True)
+                    finished.append(service.done())
             began = time.monotonic()
             with self._dying(here):
                 done = _all_or_what_there_is(service, tasks)

@@ -82,6 +82,6 @@ def killed(crash: Crash | None, *, plain: bool = False) -> str:
     if crash is None:
         return ""
     seen = crash.delivery
-    lost = f"{seen.without_result} lost"
+    lost = f"{seen.without_result} missing"
     shown = f"[red]{lost}[/]" if seen.without_result and not plain else lost
     return f"{shown}, {seen.twice} twice, {crash.seconds:.0f} s"

@@ -17,7 +17,7 @@ class Scale(Struct, frozen=True):
     patience: float  # seconds without a result, after which what a killed worker held is taken for lost
 
 
-FULL = Scale(repeats=3, tasks=None, seconds=8, idle_seconds=10, settle_seconds=3, crashed=600, patience=60)
+FULL = Scale(repeats=3, tasks=None, seconds=8, idle_seconds=10, settle_seconds=3, crashed=600, patience=90)
 QUICK = Scale(repeats=1, tasks=200, seconds=1, idle_seconds=1, settle_seconds=0, crashed=300, patience=15)
 
 WARM_UP = 200  # tasks of the first run, whose rate decides how many the others have

@@ -154,7 +154,7 @@ class Lane:
         scale = self._plan.scale
         bench = self._bench(line.name, BENCH_PAUSE=str(PAUSE), BENCH_RECOVERY=str(RECOVERY))
         crash = bench.crash(scale.crashed, scale.patience)
-        if crash.finished_at_kill >= scale.crashed:
+        if crash.finished_at_kill[-1] >= scale.crashed:
             raise Invalid("all was done before the worker was killed")
         line.crash = crash
 
