@@ -43,14 +43,15 @@ class Bench:
         self.facts = self._ask("facts")
 
     def run(self, tasks: int, scale: Scale) -> Run:
-        """Enqueue, drain and idle, then the bulk way on an emptied Redis."""
+        """Enqueue each way on an emptied Redis; then fill it anew, drain it and idle."""
+        enqueue = self._alone("one", scale.enqueued)
+        bulk = self._alone("bulk", scale.enqueued) if self.facts["bulk"] else None
         self._fresh()
-        enqueue = self._enqueue("one", tasks)
+        self._enqueue("one", tasks)
         with self._watching(tasks, tasks, PATIENCE) as watch, self._worker() as worker:
             drain, cpu = _drained(watch, worker, tasks)
             idle = idleness(self._broker, scale)
         delivery = self._delivery(tasks)
-        bulk = self._bulk(tasks) if self.facts["bulk"] else None
         return Run(tasks, enqueue, drain, cpu, idle, delivery, bulk)
 
     def crash(self, tasks: int, patience: float) -> Crash:
@@ -75,9 +76,10 @@ class Bench:
         told = self._ask("enqueue", way, str(tasks))
         return float(told["tasks"] / told["seconds"])
 
-    def _bulk(self, tasks: int) -> float:
+    def _alone(self, way: str, tasks: int) -> float:
+        """Tasks enqueued a second, which nobody runs."""
         self._fresh()
-        return self._enqueue("bulk", tasks)
+        return self._enqueue(way, tasks)
 
     def _delivery(self, tasks: int) -> Delivery:
         told = self._ask("check")

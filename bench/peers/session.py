@@ -132,7 +132,7 @@ class Lane:
             return
         bench = self._bench(line.name)
         line.facts = bench.facts
-        scale = msgspec.structs.replace(self._plan.scale, idle_seconds=0.1, settle_seconds=0)
+        scale = msgspec.structs.replace(self._plan.scale, enqueued=WARM_UP, idle_seconds=0.1, settle_seconds=0)
         rate = bench.run(WARM_UP, scale).drain
         if rate * WARM_SECONDS > WARM_UP:  # so few tell too little of one so fast
             rate = bench.run(round(rate * WARM_SECONDS), scale).drain
