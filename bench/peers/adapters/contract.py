@@ -158,11 +158,11 @@ def _watch(adapter: Adapter, tasks: int, enough: int, patience: float) -> None:
     while seen < enough and time.monotonic() < since + (patience if seen else max(patience, STARTS_WITHIN)):
         time.sleep(LOOK)
         now = adapter.finished(store, tasks)
-        if now != seen:
+        if now > seen:  # what is queued again may be counted for a moment and then not: that is no progress
             since = time.monotonic()
             if not seen:
                 _say({"event": "first", "time": since, "finished": now})
-        seen = now
+            seen = now
     _say({"event": "end", "time": since, "finished": seen})
 
 
