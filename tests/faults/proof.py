@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.storm import Plan, storm
-from tests.faults.turns import most_let_by
+from tests.faults.turns import LET_BY, most_let_by
 from tests.faults.zombies import Plan as Rounds
 from tests.faults.zombies import zombies
 
-LET_BY = 3  # turns that others may have before the one that waits
-WISHES = 50
+WISHES = 2_000  # for a turn; the first that comes too late is enough
 FORGETFUL = "a_redis_that_keeps_nothing"  # no mutant of dolgo: the server has no log to start again from
 
 Found = dict[str, list[str]]
