@@ -37,7 +37,7 @@ def newer(path: Path) -> None:
 CASES = [
     (["serve", "--host", "0.0.0.0", "--port", "0"], 2, "--insecure"),
     (["serve", "--lease", "soon"], 2, "lease cannot be 'soon'"),
-    (["serve", "--store", "redis://user:secret@host/0", "--port", "0"], 2, "redis://user:***@host/0"),
+    (["serve", "--store", "redis://user:secret@host/zero", "--port", "0"], 2, "redis://user:***@host/zero"),
     (["worker", "--slots", "0"], 2, "slots cannot be 0"),
     (["worker", "--store", "memory://"], 2, "a store in memory"),
     (["serve", "--port", "0", "--store", "sqlite:///no/such/folder.db"], 1, "does not exist"),

@@ -173,7 +173,7 @@ def _rights(look: Look) -> Verdict:
         keys = f"~{look.address.prefix}* &{look.address.prefix}*"
         return bad(
             f"this user may not do {', '.join(map(str, named))} on {look.key}",
-            f"ACL SETUSER NAME {keys} +@read +@write +@pubsub +@connection +@scripting +time",
+            f"ACL SETUSER NAME {keys} +@read +@write +@pubsub +@connection +@scripting +time +info",
         )
     return ok("this user may do what the store does")
 

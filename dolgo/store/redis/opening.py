@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import ssl
 
 from dolgo.errors import StoreUnavailable, StoreUnusable
 from dolgo.store.redis.library import FAMILY, library
 from dolgo.store.redis.server import PASSING, Server, describe
-from dolgo.store.redis.wire import Cut, Reply
+from dolgo.store.redis.wire import Cut, Reply, tls_context
 
 log = logging.getLogger("dolgo.store")
 
 OLDEST = (7, 0)  # the first version with functions that are not lost with a script cache
+LAYOUT = 1  # version of the keys and of what they hold
 REFUSED = {
     "WRONGPASS": "it knows no such user with this password. Correct them in the URL: redis://USER:PASSWORD@HOST",
     "NOAUTH": "it wants a password. Put it into the URL: redis://:PASSWORD@HOST",
@@ -21,12 +23,20 @@ REFUSED = {
 
 async def open_server(server: Server) -> None:
     """Connect, look, and put the library in. Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
+    _check_certificates(server)
     try:
         await server.open()
         info = await _info(server)
         _check_version(server, info)
         _check_role(server, info)
         await _load(server)
+        await _check_layout(server)
+    except ssl.SSLCertVerificationError as error:
+        await server.close()
+        raise StoreUnusable(
+            f"The store {server.address.shown} cannot be used: its certificate is not to be trusted ({error.verify_message}). "
+            "Name who signed it: rediss://…?ssl_ca_certs=FILE."
+        ) from None
     except (Cut, OSError) as error:
         await server.close()  # so that it may be tried again
         raise StoreUnavailable(f"The store {server.address.shown} cannot be reached: {describe(error)}.") from None
@@ -45,6 +55,27 @@ def _unusable(server: Server, refused: Reply) -> StoreUnusable | StoreUnavailabl
     if "invalid password" in str(refused) or "without any password configured" in str(refused):
         reason = REFUSED["WRONGPASS"]
     return StoreUnusable(f"The store {server.address.shown} cannot be used: {reason or refused}.")
+
+
+def _check_certificates(server: Server) -> None:
+    try:
+        tls_context(server.address)
+    except OSError as error:  # an SSLError is one
+        raise StoreUnusable(
+            f"The store {server.address.shown} cannot be used: a file for TLS that it names cannot be used: {error}."
+        ) from None
+
+
+async def _check_layout(server: Server) -> None:
+    """What is stored bears the version of its layout, so that older code leaves newer data alone."""
+    place = (server.address.prefix + "meta", "version")
+    version = await server.command("HGET", *place, again=True)
+    if version is None:
+        await server.command("HSETNX", *place, LAYOUT, again=True)
+    elif int(version) > LAYOUT:
+        raise StoreUnusable(
+            f"The store {server.address.shown} cannot be used: its data is of a newer version. Upgrade dolgo on this machine."
+        )
 
 
 async def _info(server: Server) -> dict[str, str]:

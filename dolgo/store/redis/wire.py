@@ -50,7 +50,7 @@ async def connect(address: Address, node: tuple[str, int] | None = None, told: C
         async with asyncio.timeout(CONNECTS_WITHIN):
             loop = asyncio.get_running_loop()
             name = host if address.tls is not None else None
-            _, wire = await loop.create_connection(lambda: Wire(told), host, port, ssl=_tls(address), server_hostname=name)
+            _, wire = await loop.create_connection(lambda: Wire(told), host, port, ssl=tls_context(address), server_hostname=name)
             try:
                 await _introduce(wire, address)
             except BaseException:
@@ -76,7 +76,8 @@ async def _introduce(wire: Wire, address: Address) -> None:
             # else not every user may ask for it, and nothing depends on it
 
 
-def _tls(address: Address) -> ssl.SSLContext | None:
+def tls_context(address: Address) -> ssl.SSLContext | None:
+    """How to encrypt, None for not at all. Raises OSError for files that cannot be used."""
     if address.tls is None:
         return None
     options = address.tls

@@ -297,9 +297,8 @@ def test_what_answers_and_is_no_redis_is_said() -> None:
     assert "is no Redis" in finding.advice
 
 
-def test_a_host_and_a_certificate_that_cannot_be_are_one_finding() -> None:
-    for url in (f"redis://app:{SECRET}@{'a' * 70}/0", f"rediss://app:{SECRET}@127.0.0.1/0?ssl_ca_certs=/no/such/file"):
-        assert list(found(url)) == ["connection"]
+def test_a_certificate_that_cannot_be_is_one_finding() -> None:
+    assert list(found(f"rediss://app:{SECRET}@127.0.0.1/0?ssl_ca_certs=/no/such/file")) == ["connection"]
 
 
 def seen(client: redis.Redis, url: str = "", host: str = "127.0.0.1", **changes: Any) -> Look:

@@ -1,6 +1,7 @@
 """The first meeting with a server: one clear line for everything that cannot work."""
 
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,3 +92,44 @@ async def test_libraries_of_other_versions_make_room(server: RedisServer, opened
         await opened()
         names = {dict(zip(entry[::2], entry[1::2], strict=True))[b"library_name"] for entry in admin.function_list()}
     assert names == {library().name.encode(), b"another"}
+
+
+async def test_data_of_a_newer_version_is_left_alone(server: RedisServer, opened: Callable[..., RedisStore]) -> None:
+    await opened()
+    with redis.Redis(port=server.port) as admin:
+        assert admin.hget("{dolgo}:meta", "version") == b"1"
+        admin.hset("{dolgo}:meta", "version", 2)
+    assert "Upgrade dolgo" in await refusal(server.url)
+
+
+async def test_files_for_tls_that_are_not_there_are_named() -> None:
+    assert "No such file" in await refusal("rediss://127.0.0.1?ssl_ca_certs=/no/such.pem")
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_named_is_taken(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("key.pem", "cert.pem")]
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        files[0],
+        "-out",
+        files[1],
+        *subject,
+    ]
+    subprocess.run(made, check=True, capture_output=True)
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-key-file", files[0], "--tls-cert-file", files[1], "--tls-auth-clients", "no"]
+    with RedisServer(tmp_path, *options, "--tls-ca-cert-file", files[1]).ready():
+        assert "Name who signed it" in await refusal(f"rediss://localhost:{port}")
+        store = RedisStore(f"rediss://localhost:{port}?ssl_ca_certs={files[1]}")
+        await store.open()
+        assert await store.head() == 0
+        await store.close()
