@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -81,6 +81,7 @@ class Schedules:
     def __init__(self, store: Store, manager: Manager) -> None:
         self._store = store
         self._manager = manager
+        self._latest = float("inf")  # the latest time of a look for what is due; none yet: as if time had gone back since
 
     # -- for people
 
@@ -152,7 +153,11 @@ class Schedules:
     async def fire(self) -> None:
         """Submit the tasks of every schedule that is due, one for each tick. Raises what keeps the store from taking them."""
         now = await self._store.now()
-        due = [record for record in await self._store.records(PREFIX) if _is_due(_decode(record.value), now)]
+        records = await self._store.records(PREFIX)
+        if now < self._latest - LATE:
+            await self._turn_back(records, now)
+        self._latest = now
+        due = [record for record in records if _is_due(_decode(record.value), now)]
         for start in range(0, len(due), TOGETHER):
             some = due[start : start + TOGETHER]
             ends = await asyncio.gather(*(self._catch_up(record, now) for record in some), return_exceptions=True)
@@ -161,6 +166,15 @@ class Schedules:
                     raise error
                 if error is not None:  # it must not keep the others from their time
                     log.error("The schedule %r cannot fire.", record.key.removeprefix(PREFIX), exc_info=error)
+
+    async def _turn_back(self, records: Sequence[Record], now: float) -> None:
+        """The clock was ahead and is set right: the ticks it jumped over come after all. Those that were made are not made again,
+        for their tasks have the same ids."""
+        for record in records:
+            kept = _decode(record.value)
+            first = _first_after(kept.schedule, kept.since, now)
+            if kept.next_at is not None and first is not None and first < kept.next_at:
+                await self._write(record.key.removeprefix(PREFIX), replace(kept, next_at=first), record)
 
     async def _catch_up(self, record: Record, now: float) -> None:
         """See to the ticks of one schedule that are due."""

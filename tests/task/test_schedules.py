@@ -154,6 +154,20 @@ async def test_a_clock_that_is_set_back_or_forward_makes_no_tick_come_twice(
     assert len(await made(store)) <= 2
 
 
+async def test_ticks_that_a_clock_jumped_over_come_once_it_is_set_right(store: Store, clock: Clock, schedules: Schedules) -> None:
+    await schedules.put("report", every())
+    await schedules.fire()
+    clock.jump(86_400.0)
+    await schedules.fire()
+    clock.jump(-86_400.0)
+    await schedules.fire()
+    before = len(await made(store))
+    for _ in range(3):
+        clock.advance(60.0)
+        await schedules.fire()
+    assert len(await made(store)) == before + 3
+
+
 async def test_a_paused_one_makes_nothing_and_goes_on_from_when_it_is_resumed(
     store: Store, clock: Clock, schedules: Schedules
 ) -> None:
