@@ -99,7 +99,8 @@ class Batcher:
 
     def answer(self, batch: list[Operation], answers: list[Any]) -> None:
         """Hand the answers (exceptions among them) to the callers, in one hop to the loop. Called on the loop."""
-        self._taken = []
+        if self._taken is batch:  # else the writer has the next one already, whose callers must not be forgotten
+            self._taken = []
         for operation, answer in zip(batch, answers, strict=True):
             self._waiting -= operation.weight
             future = operation.future

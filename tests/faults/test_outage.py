@@ -244,5 +244,6 @@ def test_a_redis_that_comes_back_empty_is_of_use_again_by_the_next_heartbeat(sit
     """What was in it is lost, but nobody has to restart anything. The last test here: it spares nothing."""
     site.tell("FLUSHALL")
     ask = {"type": "works", "payload": {"ledger": str(site.ledger)}}
-    until(lambda: site.client.http.post("/tasks?wait=5", json=ask).status_code == 200, LEASE / 3 + BUSY, "a task has run")
-    assert len(site.client.get("/workers")["workers"]) == 1
+    beat = LEASE / 3 + BUSY
+    until(lambda: site.client.http.post("/tasks?wait=5", json=ask).status_code == 200, beat, "a task has run")
+    until(lambda: len(site.client.get("/workers")["workers"]) == 1, beat, "the worker is seen")
