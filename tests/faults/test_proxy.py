@@ -163,4 +163,3 @@ def test_a_target_that_is_gone_resets(proxy: Proxy, echo: Echo) -> None:
     proxy.target = 1  # nobody listens there
     with pytest.raises(ConnectionError), connect(proxy) as connection:  # the RST may be quicker than the test
         connection.recv(1)
-        pytest.fail("closed without a reset")
