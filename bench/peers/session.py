@@ -136,7 +136,7 @@ class Lane:
         rate = bench.run(WARM_UP, scale).drain
         if rate * WARM_SECONDS > WARM_UP:  # so few tell too little of one so fast
             rate = bench.run(round(rate * WARM_SECONDS), scale).drain
-        self._tasks[line.name] = self._plan.scale.tasks or max(WARM_UP, round(rate * self._plan.scale.seconds, -2))
+        self._tasks[line.name] = self._plan.scale.tasks or max(WARM_UP, int(round(rate * self._plan.scale.seconds, -2)))
 
     def _once(self, line: Line) -> None:
         if line.name == "floor":

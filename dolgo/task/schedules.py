@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -154,33 +154,33 @@ class Schedules:
         """Submit the tasks of every schedule that is due, one for each tick. Raises what keeps the store from taking them."""
         now = await self._store.now()
         records = await self._store.records(PREFIX)
-        if now < self._latest - LATE:
-            await self._turn_back(records, now)
-        self._latest = now
-        due = [record for record in records if _is_due(_decode(record.value), now)]
+        back, self._latest = now < self._latest - LATE, now
+        due = [record for record in records if back or _is_due(_decode(record.value), now)]
         for start in range(0, len(due), TOGETHER):
             some = due[start : start + TOGETHER]
-            ends = await asyncio.gather(*(self._catch_up(record, now) for record in some), return_exceptions=True)
+            ends = await asyncio.gather(*(self._catch_up(record, now, back=back) for record in some), return_exceptions=True)
             for record, error in zip(some, ends, strict=True):
                 if isinstance(error, (StoreUnavailable, QueueFull)):
                     raise error
                 if error is not None:  # it must not keep the others from their time
                     log.error("The schedule %r cannot fire.", record.key.removeprefix(PREFIX), exc_info=error)
 
-    async def _turn_back(self, records: Sequence[Record], now: float) -> None:
-        """The clock was ahead and is set right: the ticks it jumped over come after all. Those that were made are not made again,
-        for their tasks have the same ids."""
-        for record in records:
-            kept = _decode(record.value)
-            first = _first_after(kept.schedule, kept.since, now)
-            if kept.next_at is not None and first is not None and first < kept.next_at:
-                await self._write(record.key.removeprefix(PREFIX), replace(kept, next_at=first), record)
-
-    async def _catch_up(self, record: Record, now: float) -> None:
-        """See to the ticks of one schedule that are due."""
-        due: Record | None = record
+    async def _catch_up(self, record: Record, now: float, *, back: bool) -> None:
+        """See to the ticks of one schedule that are due. `back`: the clock may have been ahead and set right since."""
+        due: Record | None = await self._turned_back(record, now) if back else record
         for _ in range(AT_ONCE):
             due = due and await self._fire(due, now)
+
+    async def _turned_back(self, record: Record, now: float) -> Record | None:
+        """Let the ticks that the clock jumped over come after all. Those that were made are not made again: their tasks have the
+        same ids."""
+        kept = _decode(record.value)
+        first = _first_after(kept.schedule, kept.since, now)
+        if kept.next_at is None or first is None or first >= kept.next_at:
+            return record
+        name = record.key.removeprefix(PREFIX)
+        await self._write(name, replace(kept, next_at=first), record)
+        return await self._record(name)
 
     async def _fire(self, record: Record, now: float) -> Record | None:
         """See to one tick. The record as it is then; None if nothing is due."""
