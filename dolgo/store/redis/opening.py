@@ -6,6 +6,7 @@ import logging
 import ssl
 
 from dolgo.errors import StoreUnavailable, StoreUnusable
+from dolgo.store.redis.bell import Listener
 from dolgo.store.redis.library import FAMILY, library
 from dolgo.store.redis.server import PASSING, Server, describe
 from dolgo.store.redis.wire import Cut, Reply, tls_context
@@ -21,22 +22,15 @@ REFUSED = {
 }
 
 
-async def open_server(server: Server) -> None:
-    """Connect, look, and put the library in. Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
-    _check_certificates(server)
+async def open_server(server: Server, bell: Listener) -> None:
+    """Connect, look, put the library in, and listen. Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
     try:
         await server.open()
         info = await _info(server)
         _check_version(server, info)
         _check_role(server, info)
         await _load(server)
-        await _check_layout(server)
-    except ssl.SSLCertVerificationError as error:
-        await server.close()
-        raise StoreUnusable(
-            f"The store {server.address.shown} cannot be used: its certificate is not to be trusted ({error.verify_message}). "
-            "Name who signed it: rediss://…?ssl_ca_certs=FILE."
-        ) from None
+        await bell.open()
     except (Cut, OSError) as error:
         await server.close()  # so that it may be tried again
         raise StoreUnavailable(f"The store {server.address.shown} cannot be reached: {describe(error)}.") from None

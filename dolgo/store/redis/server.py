@@ -48,6 +48,7 @@ class Server:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.node: tuple[str, int] | None = None  # of a cluster, the node that has the keys, if it is not the one named
+        self.connections = 0  # made one after the other: who has one of his own sees that there is a new one
         self._wire: Wire | None = None
         self._up = asyncio.Event()
         self._down_since = time.monotonic()
@@ -57,6 +58,7 @@ class Server:
     async def open(self) -> None:
         """Connect once. Raises Cut, Reply or OSError if that cannot be."""
         self._wire = await connect(self.address, self.node)
+        self.connections += 1
         self._up.set()
         self._keeper = asyncio.create_task(self._keep(), name="redis")
 
@@ -77,7 +79,7 @@ class Server:
 
         Raises StoreUnavailable; and Reply, which would be a fault of the library."""
         name = f"{library().name}_{verb}"
-        answer: list[Any] = await self.command("FCALL", name, 1, self.address.prefix, asked, again=again)
+        answer: list[Any] = await self.command("FCALL", name, 2, self.address.prefix, self.address.bell, asked, again=again)
         return answer
 
     async def command(self, *command: bytes | str | int | float, again: bool = False) -> Any:
@@ -176,6 +178,7 @@ class Server:
             if brief:
                 await _pause(brief - 1)
             await self._make_anew()
+            self.connections += 1
             self._up.set()
             after = time.monotonic() - self._down_since
             log.warning("Connected to %s again, after %.1f s.", self.address.shown, after, extra=seldom)

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from dolgo.errors import StoreUnavailable
 from dolgo.store.base import PROBE, Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
 from dolgo.store.checks import check_gate, check_note, check_settlement, check_task
 from dolgo.store.redis import pack, pages
@@ -57,8 +58,7 @@ class RedisStore(Store):
     # -- life
 
     async def open(self) -> None:
-        await open_server(self._server)
-        await self._bell.open()
+        await open_server(self._server, self._bell)
 
     async def close(self) -> None:
         for batches in (self._submits, self._settles, self._notings, self._gets):
@@ -79,16 +79,29 @@ class RedisStore(Store):
 
     def _rung(self, first: int, last: int, work: bool, entries: Sequence[tuple[int, bytes]]) -> None:
         if last:
+            if first <= self._tail.head:
+                self._lines.clear()  # the data was wiped, and lines have other numbers now
             self._tail.add(first, last, entries)
             self.log.ring()
         if work:
             self.work.ring()
 
     def _gap(self) -> None:
-        self._tail.forget()
-        self._committed = 0
+        self._forget_history()
         self.log.ring()
         self.work.ring()
+
+    def _wrote(self, last: int) -> None:
+        """This process wrote the event of that number, of which the bell may tell later."""
+        if last <= self._committed:
+            self._forget_history()
+        self._committed = last
+
+    def _forget_history(self) -> None:
+        """What was heard and written may be none of this history: data was wiped, or a replica that lacks it took over."""
+        self._tail.forget()
+        self._committed = 0
+        self._lines.clear()
 
     # -- asking
 
@@ -96,8 +109,8 @@ class RedisStore(Store):
         """The head of the answer, and the bytes beside it."""
         now = 0 if self._given is None else self._given()
         head, *blobs = await self._server.run(verb, pack.encode((now, *asked)), again=again)
-        if blobs and isinstance(blobs[-1], int):  # the number of the last event it wrote, of which the bell may tell later
-            self._committed = max(self._committed, blobs.pop())
+        if blobs and isinstance(blobs[-1], int):
+            self._wrote(blobs.pop())
         return pack.decode(head), blobs
 
     async def _count(self, verb: str, *asked: Any) -> int:
@@ -240,6 +253,8 @@ class RedisStore(Store):
             events = await self._read(list(known), after, limit)
             return EventPage(events, events[-1].seq)
         (trimmed, head, _), chunks = await self._ask("events", after, limit, again=True)
+        if head < max(after, self._committed):
+            self._forget_history()
         reset = not trimmed <= after <= head
         events = await self._read(chunks, trimmed if reset else after, limit) if after <= head else []
         return EventPage(events, events[-1].seq if events else head if reset else after, reset)
@@ -252,6 +267,9 @@ class RedisStore(Store):
             except KeyError as unknown:
                 line = unknown.args[0]
                 stored = await self._server.command("HGET", self._server.address.prefix + "lines", line, again=True)
+                if stored is None:
+                    self._forget_history()
+                    raise StoreUnavailable(f"The data of the store {self._server.address.shown} was wiped.") from None
                 queue, type, _ = pack.decode(stored)
                 self._lines[line] = (queue, type)
 

@@ -49,6 +49,13 @@ async def test_what_does_not_speak_redis_is_not_there_yet() -> None:
         await store.close()
 
 
+async def test_a_user_who_may_not_listen_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with RedisServer(tmp_path).ready() as server, redis.Redis(port=server.port) as admin:
+        admin.acl_setuser("deaf", enabled=True, passwords=["+p"], keys=["{dolgo}:*"], categories=["+@all"], reset_channels=True)
+        assert "may not do what dolgo needs" in await refusal(f"redis://deaf:p@127.0.0.1:{server.port}")
+        assert admin.keys() == []
+
+
 async def test_a_password_that_is_wrong_or_missing_is_said_once_and_for_all(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--requirepass", "right").ready() as server:
         at = f"127.0.0.1:{server.port}"

@@ -81,6 +81,34 @@ async def test_functions_that_were_flushed_come_back(server: RedisServer, opened
         assert await store.head() == 0
 
 
+async def test_data_that_was_wiped_begins_another_history(server: RedisServer, opened: Opened) -> None:
+    store = await opened()
+    for type in ("one", "two", "three"):
+        await submit(store, type=type)
+    assert [event.type for event in (await store.events(0, 10)).events] == ["one", "two", "three"]
+    with redis.Redis(port=server.port) as admin:
+        admin.flushall()
+    await submit(store, type="two")
+    await submit(store, type="one")
+    page = await store.events(0, 10)
+    assert [(event.seq, event.type) for event in page.events] == [(1, "two"), (2, "one")]
+    assert (await store.events(3, 10)).reset, "it is told that what it followed is gone"
+
+
+async def test_who_listens_goes_along_to_where_commands_go(server: RedisServer, opened: Opened) -> None:
+    store, other = await opened(), await opened()
+    with redis.Redis(port=server.port) as admin:
+        heard = {client["id"] for client in admin.client_list(_type="pubsub")}
+        admin.client_kill_filter(_type="normal")
+        deadline = time.monotonic() + BACK_WITHIN
+        while heard & {client["id"] for client in admin.client_list(_type="pubsub")}:
+            assert time.monotonic() < deadline, "it still listens where it did"
+            await asyncio.sleep(0.1)
+    seen = store.work.count
+    await submit(other)
+    assert await store.work.wait(seen, BACK_WITHIN)
+
+
 async def test_out_of_memory_only_new_work_is_refused(server: RedisServer, opened: Opened) -> None:
     store = await opened()
     ids = await submit(store, *(task() for _ in range(3)))
@@ -141,4 +169,21 @@ async def test_a_cluster_is_told_where_the_keys_are(tmp_path_factory: pytest.Tem
         (id,) = await submit(store)
         assert await store.work.wait(seen, BACK_WITHIN)
         assert [lease.id for lease in (await claim(store)).leases] == [id]
+        other = RedisStore(two.url)
+        await other.open()
+        with redis.Redis(port=one.port) as first, redis.Redis(port=two.port) as second:
+            move_slot(second, first)
+        assert await store.work.wait(store.work.count, BACK_WITHIN), "it noticed that the bell has moved"
+        seen = store.work.count
+        await eventually(other)
+        assert await store.work.wait(seen, BACK_WITHIN)
         await store.close()
+        await other.close()
+
+
+def move_slot(old: "redis.Redis", new: "redis.Redis") -> None:
+    """All that is dolgo's goes to another node, but without the tasks: they do not matter here."""
+    slot, owner = old.cluster("KEYSLOT", "{dolgo}:"), new.cluster("MYID").decode()
+    old.flushall()
+    for node in (new, old):
+        node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", owner)

@@ -7,6 +7,7 @@ function Turn.begin(keys, args)
   local asked = cmsgpack.unpack(args[1])
   local turn = setmetatable({
     prefix = keys[1],
+    bell = keys[2], -- a channel, and the name of no key
     asked = asked,
     now = asked[1],
     tasks = {}, -- by id, as read or written by this call
@@ -223,14 +224,21 @@ function Turn:_write_counts()
   for line, counts in pairs(self.counts) do
     for state, change in ipairs(counts) do
       if change ~= 0 then
-        call('HINCRBY', self:key('counts'), line .. ':' .. state, change)
+        self:_add('counts', line .. ':' .. state, change)
       end
     end
   end
   for scope, change in pairs(self.running) do
-    if change ~= 0 and call('HINCRBY', self:key('running'), scope, change) == 0 then
-      call('HDEL', self:key('running'), scope)
+    if change ~= 0 then
+      self:_add('running', scope, change)
     end
+  end
+end
+
+-- What has come to 0 is not kept.
+function Turn:_add(name, field, change)
+  if call('HINCRBY', self:key(name), field, change) == 0 then
+    call('HDEL', self:key(name), field)
   end
 end
 
@@ -264,5 +272,5 @@ function Turn:_ring(first, chunks, size)
   for place in ipairs(chunks) do
     lasts[place] = math.min(first + place * MOST_CHUNK - 1, last)
   end
-  call('SPUBLISH', self:key('bell'), cmsgpack.pack({first or 0, last, self.work and 1 or 0, lasts, chunks}))
+  call('SPUBLISH', self.bell, cmsgpack.pack({first or 0, last, self.work and 1 or 0, lasts, chunks}))
 end
