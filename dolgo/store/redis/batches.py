@@ -11,6 +11,7 @@ from dolgo.store.redis.wire import Reply
 
 MOST_WAITING = 20_000  # of weight before the server; past it a submit is answered with QueueFull
 MOST_TAKEN = 500  # of weight a call takes, about: so that none holds the server for long
+MOST_BYTES = 16 * 2**20  # likewise; Redis takes half a GiB at most
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -22,16 +23,16 @@ class Batches(Generic[Item, Answer]):
     def __init__(self, send: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, bounded: bool = False) -> None:
         self._send = send
         self._bounded = bounded
-        self._gathered: list[tuple[Item, int, asyncio.Future[Answer]]] = []
+        self._gathered: list[tuple[Item, int, int, asyncio.Future[Answer]]] = []
         self._waiting = 0
         self._sender: asyncio.Task[None] | None = None
 
-    async def add(self, item: Item, *, weight: int = 1) -> Answer:
+    async def add(self, item: Item, *, weight: int = 1, size: int = 0) -> Answer:
         """The answer to the item. Raises QueueFull, and what `send` raises."""
         if self._bounded and self._waiting >= MOST_WAITING:
             raise QueueFull
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._gathered.append((item, weight, future))
+        self._gathered.append((item, weight, size, future))
         self._waiting += weight
         if self._sender is None:
             self._sender = asyncio.create_task(self._run())
@@ -50,13 +51,14 @@ class Batches(Generic[Item, Answer]):
             self._sender = None
 
     async def _take(self) -> None:
-        taken, weight = 0, 0
-        while taken < len(self._gathered) and weight < MOST_TAKEN:
+        taken, weight, size = 0, 0, 0
+        while taken < len(self._gathered) and weight < MOST_TAKEN and size < MOST_BYTES:
             weight += self._gathered[taken][1]
+            size += self._gathered[taken][2]
             taken += 1
         batch, self._gathered = self._gathered[:taken], self._gathered[taken:]
         self._waiting -= weight
-        wanted = [(item, future) for item, _, future in batch if not future.done()]  # others were given up on
+        wanted = [(item, future) for item, _, _, future in batch if not future.done()]  # others were given up on
         if wanted:
             await self._answer(wanted)
 

@@ -99,6 +99,25 @@ def notes_of(notes: Iterable[Note]) -> list[Any]:
     return [(note.id, note.token, note.key, octets(note.value), KINDS.index(note.event) if note.event else 0) for note in notes]
 
 
+def size_of(settlement: Settlement) -> int:
+    """About how many bytes of a task are read and written to settle it."""
+    return len(settlement.lease.payload) + len(settlement.result or b"")
+
+
+def parts_of(settlements: Sequence[Settlement], most: int) -> Iterator[list[Settlement]]:
+    """All of them in order, in parts of about so many bytes at most."""
+    part: list[Settlement] = []
+    size = 0
+    for settlement in settlements:
+        part.append(settlement)
+        size += size_of(settlement)
+        if size >= most:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
 def settlements_of(settlements: Iterable[Settlement]) -> list[Any]:
     return [
         (

@@ -14,7 +14,7 @@ from dolgo.errors import StoreUnavailable
 from dolgo.store.base import PROBE, Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
 from dolgo.store.checks import check_gate, check_note, check_settlement, check_task
 from dolgo.store.redis import pack, pages
-from dolgo.store.redis.batches import Batches
+from dolgo.store.redis.batches import MOST_BYTES, Batches
 from dolgo.store.redis.bell import Listener
 from dolgo.store.redis.opening import open_server
 from dolgo.store.redis.server import Server
@@ -114,8 +114,13 @@ class RedisStore(Store):
         return pack.decode(head), blobs
 
     async def _count(self, verb: str, *asked: Any) -> int:
-        (count,), _ = await self._ask(verb, *asked)
-        return int(count)
+        count, more = 0, True
+        *others, limit = asked
+        while more and count < limit:  # large tasks are seen to in more than one call
+            (some, *rest), _ = await self._ask(verb, *others, limit - count)
+            count += int(some)
+            more = rest == [True]
+        return count
 
     # -- the life of a task
 
@@ -124,7 +129,9 @@ class RedisStore(Store):
             check_task(task)
         for note in notes:
             check_note(note)
-        return await self._submits.add((tasks, puts, notes), weight=max(1, len(tasks)))
+        return await self._submits.add(
+            (tasks, puts, notes), weight=max(1, len(tasks)), size=sum(len(task.payload) for task in tasks)
+        )
 
     async def _submit(self, calls: Sequence[Call]) -> list[Submitted]:
         lines: dict[tuple[str, str, str], int] = {}
@@ -139,8 +146,12 @@ class RedisStore(Store):
 
     async def _get(self, calls: Sequence[Sequence[str]]) -> list[list[Task | None]]:
         ids = [id for call in calls for id in call]
-        rows, blobs = await self._ask("get", ids, again=True)
-        tasks = iter(pack.to_tasks(ids, rows, iter(blobs)))
+        found: list[Task | None] = []
+        while len(found) < len(ids):  # large ones come in more than one answer
+            left = ids[len(found) :]
+            rows, blobs = await self._ask("get", left, again=True)
+            found += pack.to_tasks(left[: len(rows)], rows, iter(blobs))
+        tasks = iter(found)
         return [[next(tasks) for _ in call] for call in calls]
 
     async def details(self, ids: Sequence[str]) -> Sequence[Details | None]:
@@ -165,7 +176,11 @@ class RedisStore(Store):
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         for settlement in settlements:
             check_settlement(settlement)
-        return await self._settles.add(settlements, weight=max(1, len(settlements)))
+        took: list[bool] = []
+        for part in pack.parts_of(settlements, MOST_BYTES):
+            size = sum(map(pack.size_of, part))
+            took += await self._settles.add(part, weight=len(part), size=size)
+        return took
 
     async def _settle(self, calls: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
         answers, _ = await self._ask("settle", [pack.settlements_of(call) for call in calls], again=True)
@@ -199,8 +214,11 @@ class RedisStore(Store):
         return await self._change("delete", ids)
 
     async def _change(self, verb: str, ids: Sequence[str]) -> list[Change]:
-        rows, _ = await self._ask(verb, ids)
-        return [pack.to_change(row) for row in rows]
+        changes: list[Change] = []
+        while len(changes) < len(ids):  # large tasks are seen to in more than one call
+            rows, _ = await self._ask(verb, ids[len(changes) :])
+            changes += map(pack.to_change, rows)
+        return changes
 
     # -- upkeep
 
@@ -208,7 +226,8 @@ class RedisStore(Store):
         return await self._count("reclaim", list(dead), limit)
 
     async def clamp(self, lease: float) -> int:
-        return await self._count("clamp", lease)
+        (count,), _ = await self._ask("clamp", lease)
+        return int(count)
 
     async def prune(self, keep: float, limit: int) -> int:
         return await self._count("prune", keep, limit)

@@ -13,6 +13,9 @@ local AT_ONCE = 1000 -- arguments of one command: Lua's stack holds a few thousa
 local MOST_CHUNK = 500 -- events of one entry of the log
 local MOST_TOLD = 65536 -- bytes of events that go along with the ring of the bell
 
+local MOST_READ = 8388608 -- bytes of tasks that one call reads together: what is more is left to calls that follow
+local A_HEAD = 2048 -- bytes that nearly every head of a task fits into
+
 local ENTRIES = 20 -- entries of the log read at once
 local MOST_ASKED = 24 -- arguments of a verb
 

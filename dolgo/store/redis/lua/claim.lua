@@ -1,6 +1,7 @@
 -- Claim: what has expired ends, what is due joins its line, and the first tasks of the open lines are taken, in exact order.
 
 local LINES = 64 -- that are read together
+local TASKS = 50 -- of one line that are fetched together
 local HEADS = 64 -- keyed lines of one line that are read together
 
 local Walk = {}
@@ -54,7 +55,7 @@ end
 
 -- Takes what the claim gets, by rank and id. Lines are left as they were read until all is taken: nothing flushes in between.
 function Walk:take(worker, lease, tokens)
-  local leases, closed = {}, 0
+  local leases, closed, size = {}, 0, 0
   while #leases < self.limit do
     local first = self:first()
     if not first then
@@ -63,7 +64,7 @@ function Walk:take(worker, lease, tokens)
     local line, limit_key = first.source.line, first.limit_key
     local full = Gates.full(self.turn, line, limit_key)
     local task = not full and self:read(first)
-    if full and closed == MOST_CLOSED or task and Task.expired(self.turn, task) then
+    if full and closed == MOST_CLOSED or size > MOST_READ or task and Task.expired(self.turn, task) then
       self:again_at(self.turn.now) -- there is more of it than one claim may do
       break
     end
@@ -73,6 +74,7 @@ function Walk:take(worker, lease, tokens)
     else
       local place = #leases + 1
       local token = string.sub(tokens, TOKEN * (place - 1) + 1, TOKEN * place)
+      size = size + task.size
       leases[place] = Walk.start(self.turn, task, worker, token, lease)
     end
     self:passed(first, full)
@@ -173,7 +175,7 @@ function Walk:next(place)
       return nil -- that was all
     end
     source.found = call('ZRANGE', source.key, source.read, source.read + source.step - 1, 'WITHSCORES')
-    source.read, source.place, source.fetched = source.read + #source.found / 2, 1, false
+    source.read, source.place, source.fetched = source.read + #source.found / 2, 1, 0
     if #source.found == 0 then
       return nil
     end
@@ -190,16 +192,16 @@ function Walk:next(place)
   return place
 end
 
--- The task of a place on the heap. Those that were read with it are fetched with it.
+-- The task of a place on the heap. Some of those that follow it are fetched with it.
 function Walk:read(first)
   local source = first.source
-  if not source.heads and not source.fetched then
+  if not source.heads and source.place > source.fetched then
     local ids = {first.id}
-    for place = source.place, #source.found, 2 do
+    source.fetched = math.min(source.place + 2 * TASKS, #source.found)
+    for place = source.place, source.fetched, 2 do
       ids[#ids + 1] = source.found[place]
     end
     Task.fetch(self.turn, ids)
-    source.fetched = true
   end
   return Task.read(self.turn, first.id)
 end

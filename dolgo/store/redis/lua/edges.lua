@@ -5,6 +5,7 @@
 -- unfinished parent, or an item of the list leads to it.
 
 local LOOKS = 20 -- so many looks at dependents or parents weigh as much as one dependent moved
+local A_LOOK_READS = 1024 -- bytes of a task that weigh as much as a look at one
 local A_STEP = 100 -- dependents read at once
 
 -- The parents of a task as they were named: id, ref ('': none), id, ref ...
@@ -201,7 +202,9 @@ local function move(turn, id, fan)
   local child = Task.read(turn, id)
   if not child then
     return false
-  elseif child.state == WAITING then
+  end
+  turn.looks = turn.looks - math.floor(#child.tail / A_LOOK_READS)
+  if child.state == WAITING then
     return release(turn, child, fan.parent)
   end
   return fan.revives and revive(turn, child)

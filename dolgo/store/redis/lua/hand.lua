@@ -7,10 +7,10 @@ local function refused(state, why)
   return {state, state, why, 0}
 end
 
+-- Of as many as may be read together: it is asked again for the others.
 local function each(turn, ids, act)
-  Task.fetch(turn, ids)
   local changes = {}
-  for place, id in ipairs(ids) do
+  for place, id in ipairs(Task.fetch_some(turn, ids)) do
     local task = Task.read(turn, id)
     changes[place] = task and act(turn, task) or NOT_THERE
   end

@@ -26,11 +26,10 @@ local function tell(turn, task)
   end
 end
 
--- For each id false, or a row; its blobs are those of `tell`.
+-- For each id false, or a row; its blobs are those of `tell`. Of as many as may be read together: it is asked again for the others.
 function Reads.get(turn, ids)
-  Task.fetch(turn, ids)
   local rows = {}
-  for place, id in ipairs(ids) do
+  for place, id in ipairs(Task.fetch_some(turn, ids)) do
     local task = Task.read(turn, id)
     rows[place] = task and row_of(task, {}) or false
     if task then
@@ -168,26 +167,17 @@ local function of_state(turn, items, state)
   return found
 end
 
-local function fetch(turn, items)
-  local ids = {}
-  for place, item in ipairs(items) do
-    ids[place] = item[2]
-  end
-  Task.fetch(turn, ids)
-end
-
--- Adds those of the items that match to the rows. The item that made the page full, nil if none did.
+-- Adds those of the items that match to the rows. The item that made the page full, by their number or bytes, nil if none did.
 local function look_at(turn, items, query, rows)
-  local wanted = of_state(turn, items, query.state)
-  fetch(turn, wanted)
-  for _, item in ipairs(wanted) do
-    local task = Task.read(turn, item[2])
+  for _, item in ipairs(of_state(turn, items, query.state)) do
+    local task = query.bodies == 1 and Task.read(turn, item[2]) or Task.read_head(turn, item[2])
     if matches(turn, task, query) then
       rows[#rows + 1] = row_of(task, {task.id})
       if query.bodies == 1 then
         tell(turn, task)
+        query.size = query.size + #task.tail
       end
-      if #rows == query.limit then
+      if #rows == query.limit or query.size >= MOST_READ then
         return item
       end
     end
@@ -201,7 +191,7 @@ function Reads.list(turn, what, backwards, low, high, after, after_id, state, ty
   local query = {
     backwards = backwards == 1, low = low, high = high, after = after, after_id = after_id,
     state = state, type = type, queue = queue, worker = worker, limit = limit, bodies = bodies,
-    finished = what == 'finished',
+    finished = what == 'finished', size = 0,
   }
   if what == 'leases' and call('ZCARD', turn:key('leases')) > MOST_LOOKS then
     what = 'created'

@@ -56,12 +56,11 @@ function Place.stand(turn, task)
   turn.work = true
 end
 
--- Moves those whose time has come into their lines, at most MOST_DUE. A change of state no event tells of: both are `queued`.
+-- Moves those whose time has come into their lines, at most MOST_DUE and MOST_READ. A change of state no event tells of: both are `queued`.
 function Place.let_due_in(turn)
   turn:flush()
   local ids = call('ZRANGEBYSCORE', turn:key('later'), '-inf', turn.now, 'LIMIT', 0, MOST_DUE)
-  Task.fetch(turn, ids)
-  for _, id in ipairs(ids) do
+  for _, id in ipairs(Task.fetch_some(turn, ids)) do
     local task = Task.read(turn, id)
     turn:zrem(turn:key('later'), id)
     turn:counted(task.line, LATER, READY)

@@ -111,7 +111,8 @@ function Settle.requeue(turn, task, changes, outcome, error)
   Place.move(turn, task, changes)
 end
 
--- Held → queued where the lease is over, or its worker is among the dead. How many.
+-- Held → queued where the lease is over, or its worker is among the dead. How many, and whether
+-- more were found.
 function Verbs.reclaim(turn, dead, limit)
   local ids, known = {}, {}
   local function add(found)
@@ -128,14 +129,14 @@ function Verbs.reclaim(turn, dead, limit)
       add({string.sub(member, TOKEN + 1)})
     end
   end
-  Task.fetch(turn, ids)
-  for _, id in ipairs(ids) do
+  local some, more = Task.fetch_some(turn, ids)
+  for _, id in ipairs(some) do
     local task = Task.read(turn, id)
     local error = error_text('worker_lost', 'Its worker died, or was not heard of for a whole lease.', task.attempt)
     local changes = {state = READY, suspect = 1, token = ''} -- nobody settled it: a late settlement must not pass for a repeated one
     Settle.requeue(turn, task, changes, 'lost', error)
   end
-  return {#ids}
+  return {#some, more}
 end
 
 -- Shortens leases that end later than this many seconds from now: the clock was set back. How many.
@@ -150,11 +151,11 @@ end
 
 function Upkeep.expire(turn, limit)
   local ids = call('ZRANGEBYSCORE', turn:key('expiring'), '-inf', turn.now, 'LIMIT', 0, limit)
-  Task.fetch(turn, ids)
-  for _, id in ipairs(ids) do
+  local some, more = Task.fetch_some(turn, ids)
+  for _, id in ipairs(some) do
     Place.call_off(turn, Task.read(turn, id), 'expired', 'It had not started when its time to start was over.')
   end
-  return #ids
+  return #some, more
 end
 
 function Verbs.expire(turn, limit)

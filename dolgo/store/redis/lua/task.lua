@@ -53,6 +53,28 @@ function Task.fetch(turn, ids)
   end
 end
 
+-- The first of these ids, as many as may be read together, and whether there are more; they are fetched. At least one, if there is.
+function Task.fetch_some(turn, ids)
+  local some, size = {}, 0
+  for place, id in ipairs(ids) do
+    size = size + call('STRLEN', turn:key('t:', id))
+    if size > MOST_READ and place > 1 then
+      break
+    end
+    some[place] = id
+  end
+  Task.fetch(turn, some)
+  return some, #some < #ids
+end
+
+-- The task without its body and result, which may be long: it must not be written.
+function Task.read_head(turn, id)
+  local key = turn:key('t:', id)
+  local value = call('GETRANGE', key, 0, A_HEAD - 1)
+  local whole, task = pcall(Task.parse, id, value)
+  return whole and task or Task.parse(id, call('GET', key))
+end
+
 function Task.pack(task)
   return cmsgpack.pack({
     task.state, task.line, task.run_at, task.lead, task.attempt, task.failures, task.losses, task.deferrals,

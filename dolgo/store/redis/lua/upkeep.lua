@@ -4,9 +4,8 @@
 local function own_time_over(turn, limit)
   local over = {}
   local ids = call('ZRANGEBYSCORE', turn:key('own'), '-inf', turn.now, 'LIMIT', 0, math.max(limit, MOST_DUE))
-  Task.fetch(turn, ids)
   for _, id in ipairs(ids) do
-    local task = Task.read(turn, id)
+    local task = Task.read_head(turn, id)
     if task.keep == -1 then
       Place.keep(turn, task)
     elseif math.max(task.needed_until, task.finished_at + task.keep) < turn.now then
@@ -22,9 +21,8 @@ function Verbs.prune(turn, keep, limit)
   local over, count = own_time_over(turn, limit), 0
   local latest = string.format('(%.17g', turn.now - keep)
   local ids = call('ZRANGEBYSCORE', turn:key('ended'), '-inf', latest, 'LIMIT', 0, limit)
-  Task.fetch(turn, ids)
   for _, id in ipairs(ids) do
-    local task = Task.read(turn, id)
+    local task = Task.read_head(turn, id)
     if task.needed_until > turn.now then -- the clock was set back
       Place.keep(turn, task)
     else
