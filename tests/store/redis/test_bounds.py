@@ -55,7 +55,7 @@ async def test_nothing_stays_of_tasks_and_records_that_are_gone(server: RedisSer
     finally:
         await store.close()
     async with Redis.from_url(server.url) as client:
-        assert sorted(await client.keys()) == [b"{dolgo}:" + name for name in (b"counts", b"line", b"lines", b"log", b"meta")]
+        assert sorted(await client.keys()) == [b"{dolgo}:" + name for name in (b"line", b"lines", b"log", b"meta")]
 
 
 async def a_life(store: RedisStore, clock: MovedClock) -> int:
