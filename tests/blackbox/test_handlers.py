@@ -14,7 +14,7 @@ from tests.blackbox.server import Server
 Serve = Callable[..., Server]
 
 LEASE = ("--lease", "3", "--drain-timeout", "0")
-BLOCKED = 5.0  # seconds a handler blocks: longer than a lease
+BLOCKED = 9.0  # seconds a handler blocks: longer than a lease
 NEIGHBOURS = 4  # well-behaved tasks beside a bad one
 
 HANDLERS = """

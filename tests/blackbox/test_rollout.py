@@ -184,6 +184,7 @@ def test_a_task_of_a_version_that_is_gone_says_so_and_is_run_when_it_comes_back(
         drain(client, old)
         client.http.delete("/queues/default/pause")
         work("new", parted=APART.format(kind="async def", parameter="afterwards", version=2))
+        known(client, "parted", "afterwards")
 
         def reason() -> dict[str, Any]:
             return client.task(id)["waiting_for"] or {}

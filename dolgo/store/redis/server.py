@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import ssl
 import time
 from typing import Any
 
@@ -207,6 +208,8 @@ def describe(error: Exception) -> str:
     """Why a connection could not be made, in a few words without a full stop."""
     if isinstance(error, Reply):
         return PASSING.get(error.code, str(error))
+    if isinstance(error, ssl.SSLError):  # its number is OpenSSL's
+        return f"no encrypted connection could be made ({error.reason or error})"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # less than 0: the name was not found
     return str(error).rstrip(".")
