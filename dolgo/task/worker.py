@@ -132,7 +132,7 @@ class Worker:
                 await self._crew.closed()
                 await self._fleet.leave([self.id])
         except (TimeoutError, Refused) as error:
-            log.warning("The worker could not say goodbye: %s", error or "time ran out")
+            log.warning("The worker could not say goodbye: %s", str(error) or "time ran out.")
 
     def kill(self) -> None:
         """Kill the children at once."""
@@ -183,14 +183,15 @@ class Worker:
     async def _give_back_rest(self) -> None:
         """The time to drain is over: what still runs is killed, and free for others as soon as it is dead. What had been asked to
         stop has stopped, and what its child could still tell counts."""
-        log.warning("%d task(s) did not end in time and are given back.", self._running)
+        if self._running:
+            log.warning("%d task(s) did not end in time and are given back.", self._running)
         self._crew.kill()
         try:
             async with asyncio.timeout(GIVE_BACK):
                 await self._leases.settle(await self._crew.closed())
                 await self._leases.emptied()
         except (TimeoutError, Refused) as error:
-            log.error("They could not be given back and wait for their leases to end: %s", error or "time ran out")
+            log.error("They could not be given back and wait for their leases to end: %s", str(error) or "time ran out.")
 
     # -- claiming
 

@@ -28,6 +28,12 @@ async def test_a_process_that_is_not_ready_says_why_and_is_alive(web: Web) -> No
     refused(await web.http.get("/healthz"), 503, "not-ready")
 
 
+async def test_reasons_that_are_sentences_make_one_sentence(web: Web) -> None:
+    web.health.says_ready = {"store": "No answer within 3 s.", "claims": "the last claim did not reach the store"}
+    said = refused(await web.http.get("/readyz"), 503, "not-ready")["error"]
+    assert said == "Not ready: store: No answer within 3 s; claims: the last claim did not reach the store."
+
+
 async def test_what_one_probe_says_is_not_hidden_by_the_other(web: Web) -> None:
     web.health.says_live = {"claims": "the claim loop is stuck"}
     web.health.says_ready = {"claims": "ok"}

@@ -255,7 +255,7 @@ def test_a_worker_waits_for_its_store_and_says_so(tmp_path: Path, processes: lis
     processes.append(early)
     url = health(early)
     until(lambda: early.said().count("waiting for the store") >= 3, SOON, "it says that it waits")
-    assert "dolgo: waiting for the store redis://user:***@host/0, for 30 s at most: Connection refused." in early.said()
+    assert "dolgo: waiting for the store, for 30 s at most: redis://user:***@host/0: Connection refused." in early.said()
     assert "secret" not in early.said()
     assert probe(url, "/livez") == (200, {"loop": "ok"})
     assert probe(url, "/readyz") == (503, {"start": "the service is starting"})
@@ -270,7 +270,7 @@ def test_a_store_that_never_comes_ends_the_start(command: str, tmp_path: Path, p
     late = Odd(tmp_path, command, *port, ready="never", PATIENCE="1").start()
     processes.append(late)
     assert late.wait(30) == 1
-    assert "The store sqlite:///dolgo.db was not there within 1 s: Connection refused." in late.said().splitlines()[-1]
+    assert "The store was not there within 1 s: sqlite:///dolgo.db: Connection refused." in late.said().splitlines()[-1]
     assert "Traceback" not in late.said()
 
 

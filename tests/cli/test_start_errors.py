@@ -77,3 +77,17 @@ def test_a_health_port_in_use_is_named_with_its_flag(tmp_path: Path) -> None:
     assert "another --health-port" in talk
     assert talk.count("\n") == 1
     assert not (tmp_path / "dolgo.db").exists()
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "192.0.2.1"])
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_host_that_is_none_of_this_machine_is_named_with_its_flag(tmp_path: Path, command: str, host: str) -> None:
+    if command == "serve":
+        given, flag = ["--insecure", "--host", host, "--port", "0"], "another --host."
+    else:
+        given, flag = ["--health-host", host, "--health-port", "0"], "another --health-host."
+    code, talk = start(tmp_path, command, *given)
+    assert code == 1
+    assert f"Cannot listen on {host}:0" in talk
+    assert flag in talk
+    assert talk.count("\n") == 1
