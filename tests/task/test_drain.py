@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 
 import pytest
 
+from dolgo.task import worker as work_room
 from dolgo.task.fleet import Fleet
 from dolgo.task.types import Outcome, Status
 from dolgo.task.worker import Worker
@@ -77,6 +79,20 @@ async def test_what_does_not_end_in_time_is_given_back(any_yard: Yard) -> None:
     await is_said(any_yard, "drained")
     task = await any_yard.task(id)
     assert (task.status, task.failures, task.losses, history(task)) == (Status.QUEUED, 0, 0, [(1, Outcome.GIVEN_BACK)])
+
+
+async def test_of_an_end_that_the_store_does_not_take_it_is_said_that_time_ran_out(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(work_room, "GIVE_BACK", 0.2)
+    worker = await yard.start(drain_timeout=0.2)
+    yard.store.hooks["settle"] = refuse
+    await yard.one("quick")
+    await until(lambda: any("wait for the store" in line for line in caplog.messages))
+    with caplog.at_level(logging.WARNING):
+        await asyncio.wait_for(worker.drain(), DEADLINE)
+    assert not [line for line in caplog.messages if "did not end in time" in line]  # its handler had ended
+    assert "They could not be given back and wait for their leases to end: time ran out." in caplog.messages
 
 
 async def test_a_wish_outlives_an_outage_of_the_store(yard: Yard) -> None:
