@@ -26,6 +26,7 @@ from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
 from dolgo.settings import Settings
 from dolgo.store.base import Store
+from dolgo.store.findings import Finding, bad
 from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced

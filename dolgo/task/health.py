@@ -55,7 +55,8 @@ class Health:
 
     async def _store_answers(self) -> str:
         try:
-            await self._store.ready()
+            async with asyncio.timeout(ANSWER):
+                await self._store.ready()
         except Refused as error:
             return error.detail
         except TimeoutError:
