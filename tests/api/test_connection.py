@@ -267,6 +267,7 @@ async def test_a_newcomer_takes_the_place_of_the_connection_that_waited_longest(
         writer.write(HEAD.replace(b"/x", b"/slow") + b"Connection: close\r\n\r\n")
         await begun.wait()
         eldest, _ = await connect()
+        await asyncio.sleep(0.05)  # the loop counts time by milliseconds
         younger, used = await connect()
         used.write(HEAD + b"\r\n")
         async with asyncio.timeout(LATE):

@@ -55,7 +55,7 @@ def test_ctrl_c_ends_a_command_quietly(stub: Stub) -> None:
     waiting = subprocess.Popen([DOLGO, "wait", "a"], env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     stub.first_request()
     waiting.send_signal(signal.SIGINT)
-    out, err = waiting.communicate(timeout=10)
+    out, err = waiting.communicate(timeout=40)
     assert (waiting.returncode, out, err.strip()) == (130, "", "")
 
 

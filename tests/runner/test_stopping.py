@@ -232,8 +232,9 @@ async def test_a_thread_cancelled_together_with_its_sending_runs_no_line(nest: N
     ward = await nest.hatch("loop")
     (key,) = ward.send(("watch_thread", {"mark": str(tmp_path / "begun")}))
     ward.child.cancel([key])
-    assert (await ward.ended(key))[0].kind == Kind.UNSTARTED
-    assert not (tmp_path / "begun").exists()
+    (report,) = await ward.ended(key)
+    assert report.kind in (Kind.UNSTARTED, Kind.CANCELLED)  # the latter if a busy child has read the first without the other
+    assert report.kind == Kind.CANCELLED or not (tmp_path / "begun").exists()
 
 
 async def test_a_sigterm_is_nothing_to_threads(nest: Nest) -> None:

@@ -33,8 +33,8 @@ async def open_server(server: Server, bell: Listener) -> None:
         _check_version(server, info)
         _check_role(server, info)
         await _load(server)
-        await _check_layout(server)
         await bell.open()
+        await _check_layout(server)
     except ssl.SSLCertVerificationError as error:
         await server.close()
         raise StoreUnusable(
