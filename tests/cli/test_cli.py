@@ -52,10 +52,17 @@ def test_a_bad_setting_is_one_line_and_code_2(alone: Run, monkeypatch: pytest.Mo
 def test_ctrl_c_ends_a_command_quietly(stub: Stub) -> None:
     environ = os.environ | {"DOLGO_URL": stub.url}
     stub.answer("GET /tasks/a", {"id": "a", "status": "queued"})
-    waiting = subprocess.Popen([DOLGO, "wait", "a"], env=environ, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    waiting = subprocess.Popen(
+        [DOLGO, "wait", "a"],
+        env=environ,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what a shell runs in the background ignores it
+    )
     stub.first_request()
     waiting.send_signal(signal.SIGINT)
-    out, err = waiting.communicate(timeout=40)
+    out, err = waiting.communicate(timeout=20)
     assert (waiting.returncode, out, err.strip()) == (130, "", "")
 
 
