@@ -5,26 +5,23 @@ local VERBS = {
 }
 local READS = {'gates', 'get', 'list', 'details', 'notes', 'counts', 'asked', 'events', 'head', 'oldest', 'records'}
 
-for place = 1, #VERBS do
-  local name = VERBS[place]
+-- `finish` names the end of the call: `finish` writes, `answer` only answers.
+local function offer(name, verbs, finish, flags)
   redis.register_function({
     function_name = '@NAME@_' .. name,
     callback = function(keys, args)
       local turn = Turn.begin(keys, args)
-      return turn:finish(Verbs[name](turn, unpack(turn.asked, 2, MOST_ASKED)))
+      return turn[finish](turn, verbs[name](turn, unpack(turn.asked, 2, MOST_ASKED)))
     end,
-    flags = name == 'submit' and {} or {'allow-oom'}, -- where memory is short only new work is refused: what was accepted goes on
+    flags = flags,
   })
 end
 
+for place = 1, #VERBS do
+  -- Where memory is short only new work is refused: what was accepted goes on.
+  offer(VERBS[place], Verbs, 'finish', VERBS[place] == 'submit' and {} or {'allow-oom'})
+end
+
 for place = 1, #READS do
-  local name = READS[place]
-  redis.register_function({
-    function_name = '@NAME@_' .. name,
-    callback = function(keys, args)
-      local turn = Turn.begin(keys, args)
-      return turn:answer(Reads[name](turn, unpack(turn.asked, 2, MOST_ASKED)))
-    end,
-    flags = {'no-writes', 'allow-oom'},
-  })
+  offer(READS[place], Reads, 'answer', {'no-writes', 'allow-oom'})
 end

@@ -139,9 +139,7 @@ function Turn:zadd(key, score, member)
 end
 
 function Turn:zrem(key, member)
-  local run = self:_run(key, 'ZREM', 1)
-  run.size = run.size + 1
-  run[run.size] = member
+  self:_gather(key, 'ZREM', member)
 end
 
 function Turn:hset(key, field, value)
@@ -152,21 +150,22 @@ function Turn:hset(key, field, value)
 end
 
 function Turn:hdel(key, field)
-  local run = self:_run(key, 'HDEL', 1)
-  run.size = run.size + 1
-  run[run.size] = field
+  self:_gather(key, 'HDEL', field)
 end
 
 function Turn:sadd(key, member)
-  local run = self:_run(key, 'SADD', 1)
-  run.size = run.size + 1
-  run[run.size] = member
+  self:_gather(key, 'SADD', member)
 end
 
 function Turn:srem(key, member)
-  local run = self:_run(key, 'SREM', 1)
+  self:_gather(key, 'SREM', member)
+end
+
+-- One more argument of a command that takes them one by one.
+function Turn:_gather(key, command, argument)
+  local run = self:_run(key, command, 1)
   run.size = run.size + 1
-  run[run.size] = member
+  run[run.size] = argument
 end
 
 -- What is gathered for one command on a key. `width`: how many arguments belong together.
