@@ -27,7 +27,6 @@ from dolgo.setting_kinds import masked
 from dolgo.settings import Settings
 from dolgo.store.base import Store
 from dolgo.store.findings import Finding, bad
-from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
@@ -84,6 +83,26 @@ def open_store(url: str) -> Store:
             raise BadSetting(f"The store {masked(url)} needs the package {error.name}: pip install 'dolgo[redis]'.") from None
         return RedisStore(url)
     raise BadSetting(f"The store {masked(url)} cannot be used: give memory://, sqlite:///PATH or redis://HOST:PORT/DB.")
+
+
+def examine_store(url: str, *, full: bool) -> Sequence[Finding]:
+    """What is right and wrong with the store of a URL, which is not opened as a server would. Raises `StartError`."""
+    scheme, _, path = url.partition("://")
+    if scheme == "memory":
+        return [
+            Finding("durability", *bad("all tasks are gone when the process ends", "For more than a trial: sqlite:///dolgo.db."))
+        ]
+    if scheme == "sqlite" and path.startswith("/") and len(path) > 1:
+        from dolgo.store.sqlite import doctor as sqlite_doctor
+
+        return sqlite_doctor.examine(path[1:], full=full)
+    if scheme in ("redis", "rediss"):
+        try:
+            from dolgo.store.redis import doctor as redis_doctor
+        except ModuleNotFoundError as error:
+            raise StoreUnusable(f"The store {masked(url)} needs a package more: pip install 'dolgo[redis]'.") from error
+        return redis_doctor.examine(url)
+    raise BadSetting(f"The store {masked(url)} cannot be used: give memory://, sqlite:///PATH or redis://HOST.")
 
 
 def examine_store(url: str, *, full: bool) -> Sequence[Finding]:
