@@ -15,11 +15,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from dolgo.setting_kinds import masked
 from dolgo.store import disk
 from dolgo.store.findings import Checks, Finding, Verdict, bad, findings, ok, warn
 from dolgo.store.redis.doctor_kept import KEPT, MANAGED
-from dolgo.store.redis.doctor_look import Look, look, read_address
+from dolgo.store.redis.doctor_look import Look, key_of, look
+from dolgo.store.redis.url import Address, parse
 
 PATIENCE = 5.0  # seconds for an answer
 OLDEST = (7, 0)  # functions and sharded channels came with it
@@ -29,39 +29,81 @@ SKEW = 5.0  # seconds between two clocks that nobody need mind
 FULL_SHARE = 0.8  # of maxclients in use
 SHORT_IDLE = 60  # seconds; a client that is not told of work is silent for up to a minute
 LEAST_BUFFER = 1 << 20  # bytes that may wait for a subscriber
-# What the store calls, in a form that changes nothing: refused for its arguments, or on a key that does not exist.
+# What the store calls, in a form that changes nothing: on a key that does not exist, or refused for its arguments. Of SADD and
+# RPUSH there is no such form; who may SREM and LPOP may do them by any sensible rule.
 TRIES = (
-    ("FUNCTION", "LOAD", "no library"), ("FCALL", "no_such_function", 1, "{key}"), ("TIME",), ("GET", "{key}"),
-    ("SET", "{key}", "", "EX", "no number"), ("DEL", "{key}"), ("HGET", "{key}", "no"), ("HINCRBY", "{key}", "no", "no number"),
-    ("HDEL", "{key}", "no"), ("ZADD", "{key}", "no number", "no"), ("ZRANGE", "{key}", 0, 0), ("ZREM", "{key}", "no"),
-    ("SREM", "{key}", "no"), ("XADD", "{key}", "no id", "no", "no"), ("SPUBLISH", "{key}", ""),
+    ("FUNCTION", "LOAD", "no library"), ("FCALL", "no_such_function", 1, "{key}"), ("TIME",), ("SPUBLISH", "{key}", ""),
+    ("EXISTS", "{key}"), ("DEL", "{key}"),
+    ("GET", "{key}"), ("GETRANGE", "{key}", 0, 0), ("MGET", "{key}"), ("SET", "{key}", "", "EX", "no number"),
+    ("MSET", "{key}", "", "{key}"),
+    ("HGET", "{key}", ""), ("HMGET", "{key}", ""), ("HGETALL", "{key}"), ("HKEYS", "{key}"), ("HEXISTS", "{key}", ""),
+    ("HSCAN", "{key}", 0), ("HRANDFIELD", "{key}"), ("HSET", "{key}", "", "", ""), ("HINCRBY", "{key}", "", "no number"),
+    ("HDEL", "{key}", ""),
+    ("ZADD", "{key}", "no number", ""), ("ZREM", "{key}", ""), ("ZCARD", "{key}"), ("ZCOUNT", "{key}", 0, 0),
+    ("ZSCORE", "{key}", ""), ("ZMSCORE", "{key}", ""), ("ZRANGE", "{key}", 0, 0), ("ZRANGEBYSCORE", "{key}", 0, 0),
+    ("ZRANGEBYLEX", "{key}", "-", "+"),
+    ("SMEMBERS", "{key}"), ("SISMEMBER", "{key}", ""), ("SREM", "{key}", ""), ("SPOP", "{key}"),
+    ("SUNIONSTORE", "{key}", "{key}"), ("LPOP", "{key}"),
+    ("XADD", "{key}", "no id", "", ""), ("XRANGE", "{key}", "-", "+"), ("XTRIM", "{key}", "MAXLEN", 0),
 )  # fmt: skip
 
 
 def examine(url: str) -> list[Finding]:
     """What is found in the Redis at `url`. Raises `BadSetting`."""
-    address = read_address(url)
-    client = redis.Redis.from_url(
-        address.url, decode_responses=True, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0)
-    )
+    address = parse(url)
+    node = (address.host, address.port)
     found = []
-    with client:
-        try:
-            client.ping()
-            found.append(Finding("connection", *ok(f"{masked(url)} answers")))
-            found += findings(CHECKS, look(client, address), hides=redis.ResponseError)
-        except redis.RedisError as error:
-            found.append(Finding("connection", *_no_connection(masked(url), error)))
+    try:
+        with _client(address, node) as client:
+            node = _node(client, address)
+        with _client(address, node) as client:
+            _reach(client)
+            found.append(Finding("connection", *ok(f"{address.shown} answers")))
+            found += findings(CHECKS, look(client, address, node), hides=redis.ResponseError)
+    except (redis.RedisError, OSError, UnicodeError) as error:  # a certificate's file, a host's name
+        found.append(Finding("connection", *_no_connection(address.shown, error)))
     return found
 
 
-def _no_connection(url: str, error: redis.RedisError) -> Verdict:
+def _client(address: Address, node: tuple[str, int]) -> redis.Redis:
+    tls = {"ssl": True, **address.tls} if address.tls is not None else {}
+    return redis.Redis(
+        *node, address.db, address.password, username=address.username, decode_responses=True, **tls,
+        socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0),
+    )  # fmt: skip
+
+
+def _node(client: Any, address: Address) -> tuple[str, int]:
+    """Who has the keys. dolgo goes there too."""
+    _reach(client)
+    try:
+        client.exists(key_of(address))
+    except redis.exceptions.MovedError as moved:
+        return moved.host or address.host, moved.port
+    except redis.ResponseError:  # checks of their own find what is wrong
+        pass
+    return address.host, address.port
+
+
+def _reach(client: Any) -> None:
+    try:
+        client.ping()
+    except redis.exceptions.NoPermissionError:  # it has let us in: a check says what this user may not
+        pass
+    except redis.ResponseError as error:
+        if not str(error).startswith("MISCONF"):  # it cannot write to its disk, and refuses pings too: a check says so
+            raise
+
+
+def _no_connection(url: str, error: Exception) -> Verdict:
     text = f"{url}: {str(error).rstrip('.')}"
     if isinstance(error, redis.AuthenticationError) or "NOAUTH" in text or "Authentication required" in text:
         return bad(text, "Give user and password in the URL: redis://USER:PASSWORD@HOST:PORT/0.")
     if isinstance(error, redis.BusyLoadingError):
         return bad(text, "It reads its data from disk: ask again when it has.")
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+    if "certificate" in text.lower():
+        return bad(text, "Name its authority's certificate: rediss://HOST:PORT/0?ssl_ca_certs=FILE.")
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | UnicodeError):
         return bad(text, "Start Redis, or correct host, port or the scheme (rediss:// with TLS) in --store.")
     return bad(text, "See the log of Redis.")
 
@@ -105,12 +147,13 @@ def _cluster(look: Look) -> Verdict | None:
         return None
     try:
         look.command("EXISTS", look.key)
-    except redis.exceptions.MovedError as error:
-        other = f"{error.host}:{error.port}"
-        return warn(f"the keys of {look.address.prefix!r} belong to the node {other}", f"Name {other} in --store.")
     except redis.ResponseError as error:
-        return bad(f"the cluster does not answer for the keys of {look.address.prefix!r}: {error}", "See CLUSTER INFO.")
-    return ok("a node of a cluster, with all the keys of this store: they are in one slot")
+        return bad(f"the cluster does not answer for the keys {look.address.prefix}…: {error}", "See CLUSTER INFO.")
+    host, port = look.node
+    here = look.node == (look.address.host, look.address.port)
+    return ok(
+        "a node of a cluster, with all keys of this store" if here else f"the keys are on {host}:{port}, and dolgo goes there"
+    )
 
 
 # -- the way there
@@ -121,7 +164,7 @@ def _rights(look: Look) -> Verdict:
     if not _may_subscribe(look):
         missing.append("SSUBSCRIBE")
     if missing:
-        keys = f"~{look.tag}* &{look.tag}*"
+        keys = f"~{look.address.prefix}* &{look.address.prefix}*"
         return bad(
             f"this user may not do {', '.join(map(str, missing))} on {look.key}",
             f"ACL SETUSER NAME {keys} +@read +@write +@pubsub +@connection +@scripting +time",
@@ -152,13 +195,14 @@ def _may_subscribe(look: Look) -> bool:
 
 
 def _network(look: Look) -> Verdict:
-    address = look.address
-    if address.loopback:
+    if look.loopback:
         return ok("on this machine")
-    open_to = [text for text, lacks in (("no encryption", not address.encrypted), ("no password", not address.password)) if lacks]
-    if open_to:
+    lacks = [
+        what for what, is_there in (("encryption", look.address.tls), ("a password", look.address.password)) if is_there is None
+    ]
+    if lacks:
         return warn(
-            f"{address.host} is reached with {' and '.join(open_to)}: whoever is in between reads and changes tasks",
+            f"{look.node[0]} is reached without {' and '.join(lacks)}: whoever is in between reads and changes tasks",
             "Use rediss://USER:PASSWORD@HOST, or make sure that nobody else is in that network.",
         )
     return ok("encrypted, with a password")

@@ -111,7 +111,7 @@ def _memory(look: Look) -> Verdict | None:
 def _disk(look: Look) -> Verdict | None:
     """Of the folder of its data, if that is on this machine."""
     folder = look.config.get("dir", "")
-    if not (folder and look.address.loopback and _is_here(look.info.get("process_id"))):
+    if not (folder and look.loopback and _is_here(look.info.get("process_id"))):
         return None
     try:
         verdict = disk.room(folder)

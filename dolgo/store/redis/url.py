@@ -36,11 +36,6 @@ class Address(Struct, frozen=True):
     tls: dict[str, Any] | None  # arguments of redis-py; None: not encrypted
     prefix: str  # every key begins with it; in braces, so that all are in one slot of a cluster
 
-    @property
-    def bell(self) -> str:
-        """The channel that tells of commits. It names the database, which channels otherwise know nothing of."""
-        return f"{self.prefix}bell:{self.db}"
-
 
 def parse(url: str) -> Address:
     """The address of a URL. Raises `BadSetting` that says what to write instead."""
@@ -48,7 +43,6 @@ def parse(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = PORT if parts.port is None else parts.port
-        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise BadSetting(f"The store {shown} cannot be used: {error}. Write redis://HOST:PORT/DB.") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -57,8 +51,6 @@ def parse(url: str) -> Address:
     if not _PREFIX.fullmatch(name):
         raise BadSetting(f"The store {shown} cannot be used: prefix takes letters, digits and . _ : -, at most 100 of them.")
     tls = _tls(shown, options, encrypted=encrypted)
-    if port == 0:
-        raise BadSetting(f"The store {shown} cannot be used: nobody listens on port 0.")
     if not parts.hostname:
         raise BadSetting(f"The store {shown} cannot be used: it names no host. Write {parts.scheme}://HOST:PORT/DB.")
     return Address(
