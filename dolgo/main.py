@@ -26,7 +26,7 @@ from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
 from dolgo.settings import Settings
 from dolgo.store.base import Store
-from dolgo.store.findings import Finding, bad
+from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
@@ -186,20 +186,14 @@ async def _open(store: Store, url: str, stop: Stop) -> None:
         except StoreUnavailable as error:
             now = time.monotonic()
             if now - begun >= STORE_PATIENCE:
-                raise StoreUnusable(f"The store was not there within {STORE_PATIENCE:g} s: {_naming(url, error)}") from error
+                raise StoreUnusable(f"The store {masked(url)} was not there within {STORE_PATIENCE:g} s: {error}") from error
             if said == begun or now - said >= SAY_EVERY:
                 left = STORE_PATIENCE - (now - begun)
-                _say(f"dolgo: waiting for the store, for {left:.0f} s at most: {_naming(url, error)}")
+                _say(f"dolgo: waiting for the store {masked(url)}, for {left:.0f} s at most: {error}")
                 said = now
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.asked.wait(), TRY_EVERY)
     raise Stopped
-
-
-def _naming(url: str, error: StoreUnavailable) -> str:
-    """What a store says, which may name itself or not, with its name."""
-    said, shown = str(error), masked(url)
-    return said if shown in said else f"{shown}: {said}"
 
 
 async def _start(parts: Parts, stop: Stop) -> None:
@@ -280,7 +274,7 @@ async def _probed(parts: Parts) -> AsyncIterator[None]:
     if settings.health_port is None:
         yield
         return
-    with listen(settings.health_host, settings.health_port, of="health-") as listener:
+    with listen(settings.health_host, settings.health_port, "--health-port") as listener:
         server = Server(_app(parts, settings.health_host, web.PROBES), listener)
         try:
             await server.start()

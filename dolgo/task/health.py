@@ -9,7 +9,6 @@ from dolgo.store.base import Store
 from dolgo.task.worker import Worker
 
 STUCK_AFTER = 3.0  # leases without a turn of the claim loop, after which the process is taken for dead
-LONGEST_TURN = 15.0  # seconds a turn may take while the store is away: each of its calls waits for some, and there is a pause
 STOPPING = "the service is stopping"
 ANSWER = 6.0  # seconds a store may take to answer a probe: longer than it waits for itself
 
@@ -56,7 +55,7 @@ class Health:
     async def _store_answers(self) -> str:
         try:
             async with asyncio.timeout(ANSWER):
-                await self._store.ready()
+                await self._store.counts()
         except Refused as error:
             return error.detail
         except TimeoutError:

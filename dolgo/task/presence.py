@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dolgo.errors import BadTaskType, Refused
 from dolgo.logs import SELDOM
 from dolgo.runner.link import Hello
-from dolgo.task.fleet import DRAINING, RUNNING, STATES, Fleet
+from dolgo.task.fleet import DRAINING, RUNNING, Fleet
 from dolgo.task.leases import BACKOFF
 from dolgo.task.manager import Manager
 from dolgo.task.types import TypeInfo, WorkerInfo
@@ -35,7 +35,6 @@ class Presence:
         self._me = me
         self._busy = busy
         self._drain = drain
-        self._telling = asyncio.Lock()
         self._rung = 0  # rings of the bell that were heeded
         self._announced_at = 0.0  # monotonic
         self.types: Mapping[str, TypeInfo] = {}
@@ -77,19 +76,12 @@ class Presence:
             self.announced.set_result(None)
 
     async def beat(self) -> None:
-        """A heartbeat; the types are told again now and then, so that they outlive no worker by much, and when they are gone:
-        a clock that was set forward lets them expire, and a store may come back without its data."""
-        async with self._telling:  # one after the other, or what is older might be written last
-            asked = await self._fleet.announce(self._me, every=self._me.lease / 3)
-        if asked:
+        """A heartbeat; now and then the types are told again, so that they outlive no worker by much."""
+        if await self._fleet.announce(self._me, every=self._me.lease / 3):
             self._heed()
-        if self._announced_at and (self._announcement_is_old or not await self._manager.types.has(self.types.values())):
+        if self._announced_at and time.monotonic() - self._announced_at > REANNOUNCE:
             await self._manager.types.announce(self.types.values())
             self._announced_at = time.monotonic()
-
-    @property
-    def _announcement_is_old(self) -> bool:
-        return time.monotonic() - self._announced_at > REANNOUNCE
 
     async def hear_wishes(self) -> None:
         """Hear whether somebody wants the worker to drain: at once if that was said in this process, soon while it is busy.
@@ -101,7 +93,7 @@ class Presence:
                 if not await self._fleet.is_running(self._me.id):
                     self._heed()
             except Refused as error:
-                log.warning("Cannot ask whether this worker is to drain: %s", error, extra=SELDOM)
+                log.warning("Cannot ask whether this worker is to drain: %s", error)
         self._rung = rung
         await self._manager.drains.wait(rung, LOOK_EVERY)
 
@@ -112,7 +104,7 @@ class Presence:
 
     async def become(self, state: str) -> None:
         """The worker drains, or has drained; others are told now, or with the next heartbeat if the store cannot be reached."""
-        self._me = replace(self._me, state=max(self._me.state, state, key=STATES.index))
+        self._me = replace(self._me, state=state)
         await self._tell()
 
     async def leave_to_others(self, unfit: Set[tuple[str, str]]) -> None:

@@ -112,8 +112,7 @@ class Worker:
             self._look_anew()
             await asyncio.wait({self._claiming}, timeout=ANSWER)
         self._crew.drain()
-        said = self._run(self._say_draining(), "news")
-        await asyncio.wait({said}, timeout=ANSWER)  # it may find leases of a claim whose answer never came, and gives them back
+        self._run(self._say_draining(), "news")
         try:
             async with asyncio.timeout(self._options.drain_timeout):
                 await self._leases.emptied()
