@@ -23,9 +23,8 @@ ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?")
 LEFT_OUT = "…"
 VARIES = re.compile(f"({ID.pattern})|({TIME.pattern})|({LEFT_OUT})")
-WITHOUT_SERVER = {"prune", "doctor"}
+WITHOUT_SERVER = {"prune"}
 SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker ", "kill -9"
-A_SHELL = DOCS / "how-to/run-several-machines.md"  # one session: test_several_machines.py
 CURLS_OWN_TYPE = "application/x-www-form-urlencoded"
 
 
