@@ -76,46 +76,18 @@ class Presence:
             self.announced.set_result(None)
 
     async def beat(self) -> None:
-        """A heartbeat; now and then the types are told again, so that they outlive no worker by much."""
-        if await self._fleet.announce(self._me, every=self._me.lease / 3):
-            self._heed()
-        if self._announced_at and time.monotonic() - self._announced_at > REANNOUNCE:
+        """A heartbeat; the types are told again now and then, so that they outlive no worker by much, and when they are gone:
+        a clock that was set forward lets them expire, and a store may come back without its data."""
+        await self._fleet.announce(self._me, every=self._me.lease / 3)
+        if self._announced_at and (self._announcement_is_old or not await self._manager.types.has(self.types.values())):
             await self._manager.types.announce(self.types.values())
             self._announced_at = time.monotonic()
 
-    async def hear_wishes(self) -> None:
-        """Hear whether somebody wants the worker to drain: at once if that was said in this process, soon while it is busy.
+    @property
+    def _announcement_is_old(self) -> bool:
+        return time.monotonic() - self._announced_at > REANNOUNCE
 
-        One that has nothing to do asks nobody: it hears by its next heartbeat."""
-        rung = self._manager.drains.count
-        if self._me.state == RUNNING and (self._busy() or rung != self._rung):
-            try:
-                if not await self._fleet.is_running(self._me.id):
-                    self._heed()
-            except Refused as error:
-                log.warning("Cannot ask whether this worker is to drain: %s", error)
-        self._rung = rung
-        await self._manager.drains.wait(rung, LOOK_EVERY)
-
-    def _heed(self) -> None:
-        if self._me.state == RUNNING:
-            self._me = replace(self._me, state=DRAINING)
-            self._drain()
-
-    async def become(self, state: str) -> None:
-        """The worker drains, or has drained; others are told now, or with the next heartbeat if the store cannot be reached."""
-        self._me = replace(self._me, state=state)
-        await self._tell()
-
-    async def leave_to_others(self, unfit: Set[tuple[str, str]]) -> None:
-        """The worker's code cannot decode tasks of these (name, hash): they were submitted to other code."""
-        for name in sorted({name for name, _ in unfit - set(self._me.unfit)}):
-            log.warning("This worker's code cannot run %s as it was submitted; it leaves those to others.", name)
-        self._me = replace(self._me, unfit=tuple(sorted(unfit)))
-        await self._tell()
-
-    async def _tell(self) -> None:
-        try:
-            await self.beat()
-        except Refused as error:
-            log.warning("The store was not told how this worker is: %s", error)
+    async def drain(self) -> None:
+        """The worker takes no more tasks."""
+        self._me = replace(self._me, state="draining")
+        await self.beat()
