@@ -18,7 +18,7 @@ from tests.missing import need
 PATIENCE = 5.0  # seconds a request waits for its turn to write
 ANSWERED = PATIENCE + 5.0  # seconds in which a 503 has come, on a busy machine
 RECOVERED = 5.0  # seconds
-TOO_MANY = 4  # log lines a second of a store that cannot be written
+SAID = 12  # log lines about a store that is away: a few at once, and then about one a second
 
 
 @pytest.fixture
@@ -79,8 +79,7 @@ def test_a_disk_that_becomes_read_only_for_a_while_costs_nothing_that_was_promis
         seen = [ask(client).status_code for _ in range(5)]
         assert seen == [503] * 5  # still: a 503 is not forgotten after the first
         time.sleep(max(0.0, begun + 3.0 - time.monotonic()))  # the running task ends meanwhile
-        lines = server.said().count("\n") - before
-        assert lines < TOO_MANY * (time.monotonic() - begun) + 30, server.said()[-3_000:]
+        assert server.said().count("\n") - before < SAID + time.monotonic() - begun, server.said()[-3_000:]
     check_all(client, server, running, acknowledged)
 
 
