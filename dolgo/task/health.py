@@ -6,10 +6,8 @@ import asyncio
 
 from dolgo.errors import Refused
 from dolgo.store.base import Store
-from dolgo.task.types import Put
 from dolgo.task.worker import Worker
 
-PROBE = Put("probe", b"{}", None, 60.0)  # what is written to see whether it can be
 STUCK_AFTER = 3.0  # leases without a turn of the claim loop, after which the process is taken for dead
 STOPPING = "the service is stopping"
 ANSWER = 6.0  # seconds a store may take to answer a probe: longer than it waits for itself
@@ -56,7 +54,7 @@ class Health:
 
     async def _store_answers(self) -> str:
         try:
-            await self._store.put([PROBE])  # a full disk and a replica still answer reads
+            await self._store.ready()
         except Refused as error:
             return error.detail
         except TimeoutError:
