@@ -15,7 +15,6 @@ from urllib.parse import unquote
 
 import httptools
 from msgspec import Struct
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from dolgo.api import problem
@@ -29,7 +28,7 @@ PIECE = 8_192  # bytes parsed at once: as many pipelined requests as fit in ther
 
 _BETWEEN, _HEAD, _BODY = range(3)  # where in a request the client is
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)([/?].*|)")  # the form in which proxies are asked
-_NOTED = frozenset({b"expect", b"transfer-encoding", b"content-length"})
+_NOTED = frozenset({b"host", b"expect", b"transfer-encoding", b"content-length"})
 
 
 class Patience(Struct, frozen=True):
@@ -136,14 +135,14 @@ class Connection(HttpToolsProtocol):
         if self._at != _HEAD:
             return  # a trailer: it must not pass for a header that was looked at
         name = name.lower()
-        if name == b"host":
-            self._hosts += 1
-        elif name in _NOTED:
+        if name in _NOTED:
             self._note(name, value)
         self.headers.append((name, value))
 
     def _note(self, name: bytes, value: bytes) -> None:
-        if name == b"content-length":
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"content-length":
             value = value.strip(b" \t")
             if not value.isdigit():
                 raise MalformedRequest("Content-Length is not a number.")
@@ -164,8 +163,7 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             keep_alive = self._decline_upgrade() and keep_alive
         before = self._active
-        early = self._length > MOST_UNREAD or self.expect_100_continue
-        self.cycle = (_Ending if early else RequestResponseCycle)(
+        self.cycle = _Cycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -178,6 +176,7 @@ class Connection(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
+        self.cycle.large = self._length > MOST_UNREAD
         if before is None or before.response_complete:
             self._begin(self.cycle)
         else:
@@ -230,22 +229,14 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._unread = 0
         self._body_size += len(body)
-        cycle = self.cycle
-        if not cycle.response_complete:
-            cycle.body += body
-            if len(cycle.body) > HIGH_WATER_LIMIT:
-                self.flow.pause_reading()
-            cycle.message_event.set()
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._skipped:
             return  # it only begins
         self._at = _BETWEEN
         self._unread = 0
-        cycle = self.cycle
-        if not cycle.response_complete:
-            cycle.more_body = False
-            cycle.message_event.set()
+        super().on_message_complete()
 
     # -- answers
 
@@ -329,11 +320,11 @@ class Connection(HttpToolsProtocol):
             self._out.close()
 
 
-class _Ending(RequestResponseCycle):
-    """A request whose body is not read for nothing, or may never come: answered before its end, it is the connection's last."""
+class _Cycle(RequestResponseCycle):
+    large = False  # whether the body is too large to be read for nothing
 
     async def send(self, message: Any) -> None:
-        if self.more_body and not self.response_started:
+        if self.more_body and not self.response_started and (self.large or self.waiting_for_100_continue):
             self.keep_alive = False
             self.transport.lingers = True  # type: ignore[attr-defined]
         await super().send(message)
