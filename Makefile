@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 AT_ONCE ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench bench-peers faults lock
+.PHONY: help install run test check fmt bench bench-peers lock
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,10 +54,6 @@ bench-peers: install ## measure dolgo beside other task queues on Redis
 	@scripts/need-system wrk
 	@scripts/need-system redis-server
 	$(BIN)/python -m bench.peers $(ARGS)
-
-faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--store sqlite --cycles 50 --tasks 2000"
-	@scripts/need-system redis-server
-	$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(STAMP) ## pin anew what pyproject.toml asks for; UPGRADE=1 takes newer versions
 	$(LOCK) pyproject.toml --output-file requirements/run.lock
