@@ -151,3 +151,39 @@ def test_nothing_begins_before_its_time_or_expires_before_it(clock: WallClock, s
 
 def iso(when: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+
+
+# -- on Redis, whose clock is the only one that counts
+
+
+@pytest.mark.timeout(90)
+def test_on_redis_workers_may_have_any_clocks(tmp_path: Path) -> None:
+    ahead, behind = WallClock(tmp_path, "ahead"), WallClock(tmp_path, "behind")
+    ahead.set(SKEW)
+    behind.set(-SKEW)
+    with Site(tmp_path, lease=LEASE, environ=({}, ahead.environ, behind.environ)) as site:
+        options = ("--store", site.redis.url, "--slots", "2", "--drain-timeout", "0", "--lease", str(LEASE))
+        with Worker(tmp_path, *options, name="other", environ=ahead.environ).ready():
+            ids = [site.submit(seconds=3 * LEASE) for _ in range(6)]
+            late = site.client.submit("works", {"ledger": str(site.ledger)}, delay=2)
+            tasks = [site.client.end(id, 20) for id in ids]
+            assert [(task["status"], outcomes(task)) for task in tasks] == [("done", ["done"])] * 6
+            assert len({task["worker"] for task in tasks}) == 2
+            task = site.client.end(late)
+            assert 0 <= seconds(task["started_at"]) - seconds(task["run_at"]) < 2
+            assert abs(seconds(task["started_at"]) - time.time()) < 30
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("jump", [DAY])
+def test_on_redis_a_server_whose_clock_is_set_takes_no_lease_from_the_living(jump: int, tmp_path: Path) -> None:
+    clock = WallClock(tmp_path)
+    with Site(tmp_path, lease=LEASE, environ=(clock.environ, {}, {})) as site:
+        ids = [site.submit(seconds=3 * LEASE) for _ in range(3)]
+        until(lambda: sum(site.runs().values()) == 3, 10, "they run")
+        clock.set(jump)
+        tasks = [site.client.end(id, 20) for id in ids]
+        assert [(task["status"], outcomes(task)) for task in tasks] == [("done", ["done"])] * 3
+        until(lambda: site.client.http.get("/types/works").status_code == 200, TAKEN_OVER, "its types are known again")
+        after = site.client.end(site.submit())
+        assert abs(seconds(after["started_at"]) - time.time() - jump) < 60

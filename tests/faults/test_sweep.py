@@ -13,7 +13,7 @@ from tests.missing import need
 
 SEED = int(os.environ.get("DOLGO_FAULT_SEED", "1"))
 KINDS = [("live", fault) for fault in FAULTS] + [(phase, fault) for phase in ("open", "close") for fault in ("kill", "EIO")]
-FIRST = {"live": {"kill": 15, "EIO": 6, "ENOSPC": 6}}  # points of each kind of call
+FIRST = {"live": {"kill": 15, "EIO": 6, "ENOSPC": 3}}  # points of each kind of call
 OTHERS = 2  # of the phases that are not named
 SAMPLED = 2  # more of each kind
 LONGEST_BURST = 6  # calls in a row that fail, in the sample
