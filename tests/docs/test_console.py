@@ -24,7 +24,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?")
 LEFT_OUT = "…"
 VARIES = re.compile(f"({ID.pattern})|({TIME.pattern})|({LEFT_OUT})")
 WITHOUT_SERVER = {"prune"}
-SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker", "kill -9"
+SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker ", "kill -9"
 A_SHELL = DOCS / "how-to/run-several-machines.md"  # one session: test_several_machines.py
 CURLS_OWN_TYPE = "application/x-www-form-urlencoded"
 
