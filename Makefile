@@ -8,8 +8,7 @@ PYTHON ?= $(shell scripts/find-python)
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-# Test files that run at once: most of the time they wait for processes. What fails beside others, whose load it may not bear, is run
-# again alone, and has to pass there.
+# Test files that run at once. Most of the time they wait for processes.
 AT_ONCE ?= 3
 
 .DEFAULT_GOAL := help
@@ -34,8 +33,7 @@ run: install ## serve on http://127.0.0.1:8080 with the example task types
 test: install ## run all tests, e.g. make test ARGS="-k settings -x"
 	@scripts/need-system strace
 	@scripts/need-system redis-server
-	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS) \
-		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS)
 
 check: install ## lint, format and strict types
 	$(BIN)/ruff check .
