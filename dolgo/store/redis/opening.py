@@ -23,10 +23,7 @@ REFUSED = {
 
 
 async def open_server(server: Server, bell: Listener) -> None:
-    """Connect, look, put the library in, and listen.
-
-    Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
-    _check_certificates(server)
+    """Connect, look, put the library in, and listen. Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
     try:
         await server.open()
         info = await _info(server)
@@ -34,13 +31,6 @@ async def open_server(server: Server, bell: Listener) -> None:
         _check_role(server, info)
         await _load(server)
         await bell.open()
-        await _check_layout(server)
-    except ssl.SSLCertVerificationError as error:
-        await server.close()
-        raise StoreUnusable(
-            f"The store {server.address.shown} cannot be used: its certificate is not to be trusted ({error.verify_message}). "
-            "Name who signed it: rediss://…?ssl_ca_certs=FILE."
-        ) from None
     except (Cut, OSError) as error:
         await server.close()  # so that it may be tried again
         raise StoreUnavailable(f"The store {server.address.shown} cannot be reached: {describe(error)}.") from None

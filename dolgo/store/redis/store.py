@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from dolgo.errors import StoreUnavailable
 from dolgo.store.base import PROBE, Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
 from dolgo.store.checks import check_gate, check_note, check_settlement, check_task
 from dolgo.store.redis import pack, pages

@@ -36,6 +36,11 @@ class Address(Struct, frozen=True):
     tls: dict[str, Any] | None  # arguments of redis-py; None: not encrypted
     prefix: str  # every key begins with it; in braces, so that all are in one slot of a cluster
 
+    @property
+    def bell(self) -> str:
+        """The channel that tells of commits. It names the database, which channels otherwise know nothing of."""
+        return f"{self.prefix}bell:{self.db}"
+
 
 def parse(url: str) -> Address:
     """The address of a URL. Raises `BadSetting` that says what to write instead."""
