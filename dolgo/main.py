@@ -186,14 +186,20 @@ async def _open(store: Store, url: str, stop: Stop) -> None:
         except StoreUnavailable as error:
             now = time.monotonic()
             if now - begun >= STORE_PATIENCE:
-                raise StoreUnusable(f"The store {masked(url)} was not there within {STORE_PATIENCE:g} s: {error}") from error
+                raise StoreUnusable(f"The store was not there within {STORE_PATIENCE:g} s: {_naming(url, error)}") from error
             if said == begun or now - said >= SAY_EVERY:
                 left = STORE_PATIENCE - (now - begun)
-                _say(f"dolgo: waiting for the store {masked(url)}, for {left:.0f} s at most: {error}")
+                _say(f"dolgo: waiting for the store, for {left:.0f} s at most: {_naming(url, error)}")
                 said = now
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.asked.wait(), TRY_EVERY)
     raise Stopped
+
+
+def _naming(url: str, error: StoreUnavailable) -> str:
+    """What a store says, which may name itself or not, with its name."""
+    said, shown = str(error), masked(url)
+    return said if shown in said else f"{shown}: {said}"
 
 
 async def _start(parts: Parts, stop: Stop) -> None:
@@ -274,7 +280,7 @@ async def _probed(parts: Parts) -> AsyncIterator[None]:
     if settings.health_port is None:
         yield
         return
-    with listen(settings.health_host, settings.health_port, "--health-port") as listener:
+    with listen(settings.health_host, settings.health_port, of="health-") as listener:
         server = Server(_app(parts, settings.health_host, web.PROBES), listener)
         try:
             await server.start()

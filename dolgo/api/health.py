@@ -35,7 +35,7 @@ async def healthz(api: Api, call: Call) -> Answer:
 
 
 def _answer(api: Api, checks: Mapping[str, str]) -> Answer:
-    wrong = "; ".join(f"{name}: {said}" for name, said in checks.items() if not _passes(said))
+    wrong = "; ".join(f"{name}: {said.rstrip('.')}" for name, said in checks.items() if not _passes(said))
     if wrong:
         return problem.refusal(NotReady(f"Not ready: {wrong}."), UNCACHED, checks=checks)
     return Answer(200, msgspec.json.encode(Healthy("ok", api.version, dict(checks))), UNCACHED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import resource
 import socket
@@ -76,8 +77,10 @@ class Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
-    """A socket that listens. Raises StartError that says why it cannot, and which flag names another port."""
+def listen(host: str, port: int, *, of: str = "") -> socket.socket:
+    """A socket that listens. Raises StartError that says why it cannot, and which flag to correct.
+
+    `of` stands before the names of the flags: "health-" of the health port."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -85,7 +88,9 @@ def listen(host: str, port: int, flag: str = "--port") -> socket.socket:
         raise StartError(f"Cannot listen on {host}:{port}: this is no name of a host. Give another --{of}host.") from None
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
-        raise StartError(f"Cannot listen on {host}:{port}: {reason}. Give another {flag}, or 0 for a free one.") from error
+        wrong_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        other = f"--{of}host" if wrong_host else f"--{of}port, or 0 for a free one"
+        raise StartError(f"Cannot listen on {host}:{port}: {reason}. Give another {other}.") from error
 
 
 def _most_connections() -> int:

@@ -87,7 +87,39 @@ class Presence:
     def _announcement_is_old(self) -> bool:
         return time.monotonic() - self._announced_at > REANNOUNCE
 
-    async def drain(self) -> None:
-        """The worker takes no more tasks."""
-        self._me = replace(self._me, state="draining")
-        await self.beat()
+    async def hear_wishes(self) -> None:
+        """Hear whether somebody wants the worker to drain: at once if that was said in this process, soon while it is busy.
+
+        One that has nothing to do asks nobody: it hears by its next heartbeat."""
+        rung = self._manager.drains.count
+        if self._me.state == RUNNING and (self._busy() or rung != self._rung):
+            try:
+                if not await self._fleet.is_running(self._me.id):
+                    self._heed()
+            except Refused as error:
+                log.warning("Cannot ask whether this worker is to drain: %s", error, extra=SELDOM)
+        self._rung = rung
+        await self._manager.drains.wait(rung, LOOK_EVERY)
+
+    def _heed(self) -> None:
+        if self._me.state == RUNNING:
+            self._me = replace(self._me, state=DRAINING)
+            self._drain()
+
+    async def become(self, state: str) -> None:
+        """The worker drains, or has drained; others are told now, or with the next heartbeat if the store cannot be reached."""
+        self._me = replace(self._me, state=max(self._me.state, state, key=STATES.index))
+        await self._tell()
+
+    async def leave_to_others(self, unfit: Set[tuple[str, str]]) -> None:
+        """The worker's code cannot decode tasks of these (name, hash): they were submitted to other code."""
+        for name in sorted({name for name, _ in unfit - set(self._me.unfit)}):
+            log.warning("This worker's code cannot run %s as it was submitted; it leaves those to others.", name)
+        self._me = replace(self._me, unfit=tuple(sorted(unfit)))
+        await self._tell()
+
+    async def _tell(self) -> None:
+        try:
+            await self.beat()
+        except Refused as error:
+            log.warning("The store was not told how this worker is: %s", error)
