@@ -20,6 +20,7 @@ DolgoError
 │   ├── QueueFull                503 queue-full
 │   ├── StoreUnavailable         503 store-unavailable
 │   └── NotReady                 503 not-ready
+├── ClientError             what a client of the service meets besides a refusal: drawn in `client/errors.py`
 └── StartError              the service cannot start: one line on stderr and an exit code
     ├── BadSetting               a setting that cannot be used (exit code 2)
     ├── BadTaskType              a task type that cannot be announced
@@ -54,9 +55,9 @@ class DolgoError(Exception):
 class Refused(DolgoError):
     """The request was refused."""
 
-    status: ClassVar[int] = 500
-    slug: ClassVar[str] = ""
-    retry_after: ClassVar[int | None] = None  # seconds; sent as Retry-After
+    status: int = 500  # of the class; a client that was told something else sets its own
+    slug: str = ""
+    retry_after: int | None = None  # seconds; sent as Retry-After
 
     def __init__(self, detail: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(detail or self.title())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -13,14 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dolgo.cli import output
 from dolgo.cli.exits import CallFailed, Exit
-from dolgo.cli.http import Server, client_command, decode, task_path
+from dolgo.cli.http import Server, client_command, task_path
 from dolgo.cli.options import Duration
-from dolgo.cli.task import Short, show
+from dolgo.cli.task import show
 from dolgo.task.types import FINAL, Status
 
 AT_ONCE = 16  # tasks waited for side by side: finished ones further down the list are counted soon, at few connections
-HOLD = 30.0  # seconds the server holds one answer back; it takes up to 60
-PATIENCE = 60.0  # seconds a server that answered before may be away: a wait outlives a restart
 
 
 @click.command("wait")
@@ -58,7 +57,7 @@ class Waiting:
 
     def __init__(self, server: Server, timeout: float | None) -> None:
         self._server = server
-        self._deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        self._until = None if timeout is None else time.monotonic() + timeout
         self._places = asyncio.Semaphore(AT_ONCE)
 
     def bar(self, total: int) -> AbstractContextManager[Progress | None]:
@@ -74,7 +73,7 @@ class Waiting:
         """The last answer about a task: final, unless time ran out; or why there is none."""
         try:
             async with self._places:
-                answer = await self._final(id)
+                answer = await self._server.ended(task_path(id), until=self._until)
         except CallFailed as error:
             if error.code != Exit.NOT_FOUND:
                 raise
@@ -82,11 +81,3 @@ class Waiting:
         if bar is not None:
             bar.advance(bar.task_ids[0])
         return answer
-
-    async def _final(self, id: str) -> bytes:
-        while True:
-            hold = HOLD if self._deadline is None else min(HOLD, max(0.0, self._deadline - asyncio.get_running_loop().time()))
-            raw = await self._server.get(task_path(id), wait=hold)
-            self._server.patience = PATIENCE
-            if hold == 0.0 or decode(raw, Short).status in FINAL:
-                return raw

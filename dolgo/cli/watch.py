@@ -16,7 +16,7 @@ from dolgo.cli.exits import Exit
 from dolgo.cli.http import Server, client_command, decode, task_path
 from dolgo.cli.options import Duration
 from dolgo.cli.task import show
-from dolgo.cli.wait import HOLD, PATIENCE
+from dolgo.client.verbs import HOLD, OUTAGE
 from dolgo.task.types import FINAL, Status
 
 
@@ -64,7 +64,7 @@ async def _watch(server: Server, id: str, timeout: float | None, screen: _Lines)
     deadline = None if timeout is None else loop.time() + timeout
     while status not in FINAL:
         body, etag = await server.changed(task_path(id), etag, wait=hold, params={"view": "full"})
-        server.patience = PATIENCE
+        server.patience = OUTAGE
         if body is not None:
             task = decode(body, Full)
             status = task.status

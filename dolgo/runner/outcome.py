@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import traceback
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from dolgo.finite import has_not_finite
 from dolgo.runner.frames import Fault
 from dolgo.task.types import ErrorCode
 
 MESSAGE = 4 * 2**10  # characters at most: it is shown wherever the task is
 TRACEBACK = 16 * 2**10  # characters at most
 OURS = os.path.dirname(__file__) + os.sep
-NOT_FINITE = re.compile(
-    rb"\xcb[\x7f\xff][\xf0-\xff]"
-)  # NaN and both infinities in msgpack, and perhaps a piece of something else
 
 _json = msgspec.json.Encoder()
-_msgpack = msgspec.msgpack.Encoder()
 
 
 def encode_result(value: Any, *, limit: int, what: str = "the result") -> bytes | Fault:
     """The value as JSON, or the fault of a value that JSON cannot hold or that takes more than `limit` bytes."""
     try:
         data = _json.encode(value)
-        lossy = value is not None and b"null" in data and _has_not_finite(value)
+        lossy = value is not None and b"null" in data and has_not_finite(value)
     except Exception as error:  # TypeError, OverflowError, RecursionError, UnicodeEncodeError, and what attributes may raise
         return Fault(ErrorCode.UNSERIALISABLE_RESULT, clip(f"{what} is not JSON: {_text(error)}", MESSAGE), class_name(error))
     if lossy:
@@ -81,25 +76,3 @@ def _handlers_own(frames: TracebackType | None) -> TracebackType | None:
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(OURS):
         frames = frames.tb_next
     return frames
-
-
-def _has_not_finite(value: Any) -> bool:
-    """msgspec writes NaN and Infinity as null. In msgpack they stay what they are, and a search of the bytes rules them out."""
-    try:
-        suspect = NOT_FINITE.search(_msgpack.encode(value)) is not None
-    except OverflowError:  # msgpack's integers end at 64 bits, those of JSON do not
-        suspect = True
-    return suspect and _walk_finds_one(value)
-
-
-def _walk_finds_one(value: Any) -> bool:
-    todo = [msgspec.to_builtins(value)]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, float) and not math.isfinite(item):
-            return True
-        if isinstance(item, dict):
-            todo.extend(item.values())
-        elif isinstance(item, list | tuple | set | frozenset):
-            todo.extend(item)
-    return False

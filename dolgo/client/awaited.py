@@ -1,0 +1,166 @@
+"""The client that awaits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, cast
+
+import httpx
+
+from dolgo.client import core, verbs, wiring
+from dolgo.client.core import Emit, Op, Pause, Send, Stream
+from dolgo.client.options import Filters, NewTask, TaskOptions
+from dolgo.client.records import Accepted, Event, LogLine, Ref, TaskView, id_of
+from dolgo.task.types import Status
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A client of one server, for one event loop.
+
+    Requests that fail for a while are tried again where that is safe, for `patience` seconds; a submit always is, because each
+    has an `Idempotency-Key`. Refusals are raised as the classes of `dolgo.errors`, the rest as those of `dolgo.client`.
+    Wherever a task is meant, its id will do, or any record of it."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        patience: float = wiring.PATIENCE,
+        timeout: float = wiring.ANSWER,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """`url` and `token` default to `DOLGO_URL` and `DOLGO_TOKEN`. `timeout` is for one answer, in seconds."""
+        url = wiring.address(url)
+        self.rules = wiring.rules(url, patience)
+        self._timeout = timeout
+        self._http = httpx.AsyncClient(**wiring.options(url, token), transport=transport)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self.rules.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    # -- submit
+
+    async def submit(self, type: str, payload: Any = None, *, key: str | None = None, **options: Unpack[TaskOptions]) -> Accepted:
+        """A new task. `key` is its `Idempotency-Key`: the same submit under the same key within a day is the same task."""
+        return await self.run(verbs.submit(self.rules, {"type": type, "payload": payload, **options}, key))
+
+    async def submit_many(self, tasks: Iterable[NewTask], *, key: str | None = None) -> Sequence[Accepted]:
+        """New tasks in the order given, at most 10,000: all of them or none. They may depend on each other by `ref`."""
+        return await self.run(verbs.submit_many(self.rules, list(tasks), key))
+
+    # -- look
+
+    async def get(self, task: Ref) -> TaskView:
+        """The task as it stands. Raises `NotFound`."""
+        return await self.run(verbs.task(self.rules, id_of(task)))
+
+    async def wait(self, task: Ref, *, timeout: float | None = None) -> TaskView:
+        """The task once it has ended, however that was. Raises `WaitTimeout` after `timeout` seconds. Outlives restarts."""
+        return await self.run(verbs.wait(self.rules, id_of(task), timeout))
+
+    async def result(self, task: Ref, *, timeout: float | None = None) -> Any:
+        """What the handler returned, once it has. Raises `TaskFailed` or `TaskCancelled` with the error, and `WaitTimeout`."""
+        return await self.run(verbs.result(self.rules, id_of(task), timeout))
+
+    def list(self, **filters: Unpack[Filters]) -> AsyncIterator[TaskView]:
+        """The tasks that all filters let through, newest first. Pages are fetched as they are reached."""
+        return self._each(verbs.listed(self.rules, filters))
+
+    def logs(self, task: Ref, *, attempt: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
+        """The lines that the handler wrote, oldest first; with `follow` until the task has ended."""
+        return self._each(verbs.logs(self.rules, id_of(task), attempt, follow=follow))
+
+    def events(
+        self,
+        task: Ref | None = None,
+        *,
+        after: int | str | None = None,
+        type: str | None = None,
+        status: str | None = None,
+        queue: str | None = None,
+    ) -> AsyncIterator[Event]:
+        """What happens to one task until it has ended, or to all for ever; from behind the `seq` named by `after`.
+
+        Cut connections and restarts are borne. The event `reset` says that some before it are not known any more."""
+        filters = {"type": type, "status": status, "queue": queue}
+        return self._each(verbs.events(self.rules, None if task is None else id_of(task), after, filters))
+
+    # -- by hand
+
+    async def cancel(self, task: Ref) -> Status:
+        """`cancelled`, or `in_progress` where its worker was asked to stop it. Raises `Conflict` if it has ended."""
+        return await self.run(verbs.cancel(self.rules, id_of(task)))
+
+    async def retry(self, task: Ref) -> Status:
+        """`queued` again, or `waiting`. Raises `Conflict` unless it was failed or cancelled."""
+        return await self.run(verbs.retry(self.rules, id_of(task)))
+
+    async def delete(self, task: Ref) -> None:
+        """The task is gone. Raises `Conflict` unless it had ended."""
+        await self.run(verbs.delete(self.rules, id_of(task)))
+
+    # -- anything else
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        wait: float = 0.0,
+        repeatable: bool | None = None,
+    ) -> Any:
+        """What any address answers, such as `request("PUT", "queues/mail/pause")`; None if it has no body.
+
+        `repeatable`: sent twice it does no more than once. If not given, that is taken of GET, PUT and PATCH."""
+        send = wiring.anything(method, path, params or {}, body, wait=wait, repeatable=repeatable)
+        reply = await self.run(core.request(self.rules, send))
+        return core.decode(reply, Any) if reply.body else None
+
+    async def run(self, operation: Op[T]) -> T:
+        """Carry out an operation: what it returns."""
+        came: Any = None
+        while True:
+            try:
+                step = operation.send(came)
+            except StopIteration as end:
+                return cast(T, end.value)
+            came = await self._take(step)
+
+    async def _each(self, stream: Stream[T]) -> AsyncIterator[T]:
+        came: Any = None
+        while True:
+            try:
+                step = stream.send(came)
+            except StopIteration:
+                return
+            came = None
+            if isinstance(step, Emit):
+                yield step.value
+            else:
+                came = await self._take(step)
+
+    async def _take(self, step: Send | Pause) -> core.Reply | core.Cut | None:
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        try:
+            return wiring.reply(await self._http.send(self._http.build_request(**wiring.request(step, self._timeout))))
+        except httpx.RequestError as error:
+            return wiring.cut(error)
