@@ -24,10 +24,12 @@ def {name}(name: str = "world") -> dict[str, str]:
 '''
 
 TEST = '''\
-"""Tests of the task type {name}. A handler is a function: call it."""
+"""Tests of the task type {name}: `run` runs it as a task, without a server."""
 
 import sys
 from pathlib import Path
+
+from dolgo.testing import run
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -35,7 +37,7 @@ from tasks.{name} import {name}  # noqa: E402
 
 
 def test_{name}_greets() -> None:
-    assert {name}(name="you") == {{"greeting": "Hello, you!"}}
+    assert run({name}, name="you") == {{"greeting": "Hello, you!"}}
 '''
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from dolgo.runner.link import Child, Fault, Job, Kind, Report
 from dolgo.task.types import ErrorCode, Lease
-from dolgo.task.verdict import HOPELESS, UNSTARTED, End, Ended, Loss, TimedOut, is_made_of_stopping
+from dolgo.task.verdict import HOPELESS, UNSTARTED, End, Ended, Loss, TimedOut, stopped
 
 STUCK_AFTER = 0.4  # seconds past its time at which an unbegun job is taken back: the child will not begin it any more
 DEAF_AFTER = 0.5  # seconds past the grace at which the child of an attempt that was to stop is killed
@@ -89,9 +89,7 @@ class Berth:
         self.spoilt = self.spoilt or report.kind is Kind.ABANDONED
         if self.kind == "single":  # told only now, because it obeys SIGTERM from then on, and the handler was to clean up
             self.retire()
-        if aboard.timed_out and is_made_of_stopping(report):
-            return TimedOut()
-        return _asked(aboard) if report.kind in (Kind.CANCELLED, Kind.ABANDONED) else report
+        return stopped(report, timed_out=aboard.timed_out)
 
     def cancel(self, tokens: set[str]) -> None:
         """Ask the handlers of these leases to stop."""

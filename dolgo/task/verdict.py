@@ -69,6 +69,14 @@ def is_made_of_stopping(report: Report) -> bool:
     return report.kind is Kind.ERROR and (report.error is None or report.error.code is ErrorCode.HANDLER_ERROR)
 
 
+def stopped(report: Report, *, timed_out: bool) -> End:
+    """The end of an attempt that was asked to stop: as it says, if it came to a result or a reason of its own."""
+    obeyed = report.kind in (Kind.CANCELLED, Kind.ABANDONED)
+    if timed_out and (obeyed or is_made_of_stopping(report)):
+        return TimedOut()
+    return Report(0, Kind.CANCELLED) if obeyed else report
+
+
 def given_back(lease: Lease, *, started: bool) -> Settlement:
     """Back to its place in the line: neither a failure nor a loss."""
     return Settlement(lease, Status.QUEUED, Outcome.GIVEN_BACK, failures=lease.failures, losses=lease.losses,

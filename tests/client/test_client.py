@@ -266,7 +266,7 @@ def test_a_server_that_is_not_there_is_told_by_its_address(make: Make) -> None:
 )
 def test_a_refusal_is_the_error_the_server_raised(slug: str, status: int, kind: type, client: Any, stub: Stub) -> None:
     stub.answer("GET /tasks/a", problem(slug, status, "No."), status)
-    with pytest.raises(kind, match="^No") as raised:
+    with pytest.raises(kind, match=r"^No\.") as raised:
         client.get("a")
     assert type(raised.value) is kind
     assert (raised.value.status, raised.value.slug) == (status, slug)
