@@ -41,7 +41,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(**wiring.options(url, token), transport=transport)
 
     def __repr__(self) -> str:
-        return f"AsyncClient({self.rules.url!r})"
+        return f"{type(self).__name__}({self.rules.url!r})"
 
     async def __aenter__(self) -> Self:
         return self

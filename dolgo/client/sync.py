@@ -41,7 +41,7 @@ class Client:
         self._http = httpx.Client(**wiring.options(url, token), transport=transport)
 
     def __repr__(self) -> str:
-        return f"Client({self.rules.url!r})"
+        return f"{type(self).__name__}({self.rules.url!r})"
 
     def __enter__(self) -> Self:
         return self

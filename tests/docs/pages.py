@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,10 +83,16 @@ def code(text: str) -> list[str]:
 
 
 def task_files(page: Path) -> dict[str, str]:
-    """The task files that a page shows, by path: Python blocks that begin with a comment that names it."""
+    """The task files that a page shows, by path."""
+    return {path: text for path, text in python_files(page).items() if path.startswith("tasks/")}
+
+
+def python_files(page: Path) -> dict[str, str]:
+    """The files that a page shows, by path: Python blocks begin with a comment that names it. What is not in a folder is a
+    program that asks a server."""
     files = {}
     for block in blocks(page, "python"):
-        first = re.match(r"# (tasks/\w+\.py)\n", block.text)
+        first = re.match(r"# ((?:tasks/|tests/)?\w+\.py)\n", block.text)
         assert first, f"{name(page)}: a Python block does not say which file it is:\n{block.text}"
         files[first[1]] = block.text
     return files
@@ -93,6 +100,11 @@ def task_files(page: Path) -> dict[str, str]:
 
 def write_task_files(page: Path, folder: Path) -> None:
     """Put the task files that a page shows where `dolgo serve` looks for them."""
-    for path, text in task_files(page).items():
+    write_files(task_files(page), folder)
+
+
+def write_files(files: Mapping[str, str], folder: Path) -> None:
+    """Put files into a folder, by their paths."""
+    for path, text in files.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(text, "utf-8")

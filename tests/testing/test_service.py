@@ -101,7 +101,6 @@ def watchful(ctx: SyncContext) -> None:
     """Look whether it is to stop."""
     while not ctx.cancelled:
         threading.Event().wait(0.005)
-    raise RuntimeError("stopped in the middle")
 
 
 TYPES: list[Any] = [add, Multiply, flaky, poll, hopeless, split, collect, in_steps, slow, forever, watchful]
@@ -128,7 +127,7 @@ def test_a_handler_is_run_with_its_payload() -> None:
 def test_a_payload_that_does_not_fit_is_refused_as_at_the_door() -> None:
     with pytest.raises(InvalidPayload) as raised:
         run(add, a="x", c=1)
-    assert [problem.pointer for problem in raised.value.problems] == ["/payload/a", "/payload/c"]
+    assert {problem.pointer for problem in raised.value.problems} == {"/payload/a", "/payload/c"}
 
 
 def test_what_the_handler_raised_is_the_cause_of_the_failure() -> None:
@@ -143,8 +142,11 @@ def test_what_is_no_task_type_is_refused() -> None:
         run(len)
 
 
-async def test_it_is_no_matter_whether_the_test_is_async() -> None:
-    assert run(Multiply, a=1) == 2
+def test_it_works_where_a_loop_runs_already() -> None:
+    async def test() -> int:
+        return int(run(Multiply, a=1))
+
+    assert asyncio.run(test()) == 2
 
 
 # -- time
@@ -251,13 +253,13 @@ def test_a_task_that_has_not_begun_is_cancelled_at_once(service: Service) -> Non
     assert service.wait(id).attempts == ()
 
 
-@pytest.mark.parametrize(("handler", "status"), [(forever, Status.CANCELLED), (watchful, Status.CANCELLED)])
-def test_a_handler_that_runs_is_told_to_stop(handler: Any, status: Status, service: Service) -> None:
+@pytest.mark.parametrize("handler", [forever, watchful])
+def test_a_handler_that_runs_is_told_to_stop(handler: Any, service: Service) -> None:
     id = service.submit(handler)
     service.begin()
     assert service.get(id).status is Status.IN_PROGRESS
     assert service.cancel(id) is Status.IN_PROGRESS
-    assert service.wait(id).status is status
+    assert service.wait(id).status is Status.CANCELLED
     assert [line.text for line in service.logs(id)] == (["cleaned up"] if handler is forever else [])
 
 
