@@ -4,6 +4,7 @@ DolgoError
 ├── Refused                 a request that cannot be taken: becomes a 4xx or 5xx (status, slug)
 │   ├── MalformedJson            400 malformed-json
 │   ├── MalformedRequest         400 malformed-request
+│   ├── Unauthorized             401 unauthorized
 │   ├── Forbidden                403 forbidden
 │   ├── NotFound                 404 not-found
 │   ├── MethodNotAllowed         405 method-not-allowed
@@ -16,6 +17,7 @@ DolgoError
 │   ├── InvalidPayload           422 invalid-payload
 │   ├── InvalidRequest           422 invalid-request
 │   ├── IdempotencyKeyReused     422 idempotency-key-reused
+│   ├── RateLimited              429 rate-limited
 │   ├── HeadTooLarge             431 head-too-large
 │   ├── QueueFull                503 queue-full
 │   ├── StoreUnavailable         503 store-unavailable
@@ -31,6 +33,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
+
+REALM = 'Bearer realm="dolgo"'  # what a missing or bad credential is answered with (RFC 6750)
 
 
 class Problem(NamedTuple):
@@ -55,9 +59,10 @@ class DolgoError(Exception):
 class Refused(DolgoError):
     """The request was refused."""
 
-    status: int = 500  # of the class; a client that was told something else sets its own
-    slug: str = ""
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = ""
     retry_after: int | None = None  # seconds; sent as Retry-After
+    challenge: str | None = None  # sent as WWW-Authenticate
 
     def __init__(self, detail: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(detail or self.title())
@@ -82,10 +87,26 @@ class MalformedRequest(Refused):
     status, slug = 400, "malformed-request"
 
 
+class Unauthorized(Refused):
+    """Nobody is let in without a token that is good here."""
+
+    status, slug, challenge = 401, "unauthorized", REALM
+
+    def __init__(self, detail: str = "", problems: Sequence[Problem] = (), *, invalid: bool = False) -> None:
+        super().__init__(detail, problems)
+        if invalid:  # as opposed to none at all (RFC 6750)
+            self.challenge = f'{REALM}, error="invalid_token"'
+
+
 class Forbidden(Refused):
     """This is not allowed."""
 
     status, slug = 403, "forbidden"
+
+    def __init__(self, detail: str = "", problems: Sequence[Problem] = (), *, scope: str | None = None) -> None:
+        super().__init__(detail, problems)
+        if scope is not None:
+            self.challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
 
 
 class NotFound(Refused):
@@ -157,6 +178,16 @@ class IdempotencyKeyReused(Refused):
     """This Idempotency-Key was used for another request."""
 
     status, slug = 422, "idempotency-key-reused"
+
+
+class RateLimited(Refused):
+    """This token asks more often than it may."""
+
+    status, slug, retry_after = 429, "rate-limited", 1
+
+    def __init__(self, detail: str = "", problems: Sequence[Problem] = (), *, retry_after: int = 1) -> None:
+        super().__init__(detail, problems)
+        self.retry_after = retry_after
 
 
 class HeadTooLarge(Refused):

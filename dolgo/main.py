@@ -17,6 +17,7 @@ import uvloop
 
 from dolgo import __version__
 from dolgo.api import app as web
+from dolgo.api.access.entrance import Entrance, House
 from dolgo.api.dispatch import App
 from dolgo.api.route import Route
 from dolgo.api.server import Server, listen
@@ -30,12 +31,14 @@ from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
+from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet, this_host
 from dolgo.task.health import Health
 from dolgo.task.ids import Ids
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
 from dolgo.task.schedules import Schedules
+from dolgo.task.tokens import Tokens
 from dolgo.task.upkeep import Keeping, Upkeep
 from dolgo.task.worker import Worker
 
@@ -50,7 +53,6 @@ LOOK_AGAIN = 500  # milliseconds between two looks whether a folder of task type
 
 def serve(settings: Settings) -> int:
     """Run the web and, with slots, a worker in this process until a signal; the exit code."""
-    _refuse_open_door(settings)
     configure(settings.log_format)
     return uvloop.run(_until_signal(settings, _serve))
 
@@ -145,6 +147,9 @@ class Parts:
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.health = Health(store, self.worker, lease=settings.lease, web=web)
+        self.entrance = Entrance(Tokens(store), _house(settings))
+        self.audit = Audit(store, keep=settings.audit_keep)
+        self.web = web
 
     def _worker(self) -> Worker:
         settings = self.settings
@@ -204,6 +209,8 @@ def _naming(url: str, error: StoreUnavailable) -> str:
 
 async def _start(parts: Parts, stop: Stop) -> None:
     """Start the parts. Raises StartError."""
+    if parts.web:
+        await _refuse_open_door(parts)
     parts.upkeep.start()
     try:
         if parts.worker is None and parts.settings.tasks:
@@ -325,16 +332,26 @@ def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:
     limits = web.Limits(max_payload=settings.max_payload, max_batch=settings.max_batch)
     return web.create(
         parts.manager, parts.fleet, parts.schedules,
-        health=parts.health, limits=limits, version=__version__, local=host in LOOPBACK, routes=routes,
+        health=parts.health, limits=limits, version=__version__,
+        entrance=parts.entrance, audit=parts.audit, local=host in LOOPBACK, routes=routes,
     )  # fmt: skip
 
 
-def _refuse_open_door(settings: Settings) -> None:
-    if settings.host not in LOOPBACK and not settings.insecure:
-        raise BadSetting(
-            f"Listening on {settings.host} would let anybody who reaches this machine submit tasks, and there is no token yet. "
-            "Listen on 127.0.0.1, or say --insecure if something before dolgo keeps strangers out."
-        )
+def _house(settings: Settings) -> House:
+    beyond = settings.host not in LOOPBACK
+    public = web.DOCS if settings.public_docs else frozenset()
+    return House(guarded=beyond and not settings.insecure, public=public, admin=settings.admin_token)
+
+
+async def _refuse_open_door(parts: Parts) -> None:
+    """Raises BadSetting if strangers could come in, or if nobody could."""
+    settings = parts.settings
+    if settings.host in LOOPBACK or settings.insecure or await parts.entrance.can_be_passed():
+        return
+    raise BadSetting(
+        f"Listening on {settings.host} would let anybody who reaches this machine submit tasks, and there is no token yet. "
+        "Make one with `dolgo token create`, listen on 127.0.0.1, or say --insecure if something else keeps strangers out."
+    )
 
 
 def _url(listener: socket.socket) -> str:

@@ -16,12 +16,13 @@ from types import MappingProxyType
 from typing import Any
 
 from dolgo.errors import BadSetting
-from dolgo.setting_kinds import Choice, Flag, Kind, Names, Paths, Seconds, Size, Text, Url, Whole
+from dolgo.setting_kinds import Choice, Flag, Kind, Names, Paths, Seconds, Secret, Size, Text, Url, Whole
 
 FILE = "dolgo.toml"  # read from the working directory
 DEFAULT = "default"  # the origin of a value that nobody set
 DAY = 86_400.0  # seconds
 SERVICE = ("serve", "worker")  # the commands that run tasks
+IN_FILE = "_FILE"  # at the end of a variable: it names a file with the secret, as container systems put them
 NOT_SETTINGS = frozenset({"DOLGO_TOKEN"})  # read by the client commands, never stored in a table that is printed
 
 
@@ -37,14 +38,17 @@ class Row:
 
 def row(default: object, kind: Kind, help: str, *commands: str, env: str | None = None) -> Any:
     """A field of `Settings`: its default and, as metadata, its `Row`."""
-    return field(default=default, metadata={"row": Row(kind, help, commands or SERVICE, env)})
+    secret = isinstance(kind, Secret)
+    return field(default=default, metadata={"row": Row(kind, help, commands or SERVICE, env)}, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The values in force, and the origin of each."""
 
-    store: str = row("sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "prune", "doctor")
+    store: str = row(
+        "sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "prune", "doctor", "token"
+    )
     slots: int = row(5, Whole(0), "Tasks at most at once; 0 serves the web alone.")
     tasks: tuple[str, ...] = row((), Paths(), "Folders, files or modules with task types, besides ./tasks.")
     queues: tuple[str, ...] | None = row(None, Names(), "Queues to take tasks from, comma-separated; all if not given.")
@@ -63,6 +67,9 @@ class Settings:
         "worker",
     )
     insecure: bool = row(False, Flag(), "Listen beyond this machine without asking for a token.", "serve")
+    admin_token: str = row("", Secret(32), "A token that may do everything, besides those in the store.", "serve")
+    public_docs: bool = row(True, Flag(), "Show /docs and /openapi.json without a token.", "serve")
+    audit_keep: float = row(90 * DAY, Seconds(0.1), "How long the audit log tells of what was done.", "serve")
     server: str = row(
         "http://127.0.0.1:8080",
         Url("http://127.0.0.1:8080", ("http", "https")),
@@ -91,6 +98,11 @@ class Setting:
     name: str
     default: Any
     row: Row
+
+    @property
+    def secret(self) -> bool:
+        """Whether it must not be seen."""
+        return isinstance(self.row.kind, Secret)
 
     @property
     def flag(self) -> str:
@@ -127,6 +139,7 @@ def load(flags: Mapping[str, object], *, environ: Mapping[str, str], folder: Pat
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """The DOLGO_* variables that set nothing, each with a near miss. Worth a warning only: others may have put them there."""
     known = {setting.env for setting in TABLE} | NOT_SETTINGS
+    known |= {setting.env + IN_FILE for setting in TABLE if setting.secret}
     meant = {"DOLGO_" + setting.name.upper(): setting.env for setting in TABLE}
     strays = sorted(name for name in environ if name.startswith("DOLGO_") and name not in known)
     return [name + _near(name, meant) for name in strays]
@@ -139,9 +152,20 @@ def _winner(
         return setting.flag, flags[setting.name]
     if environ.get(setting.env):  # an empty variable counts as not set, as programs commonly do
         return setting.env, environ[setting.env]
+    if setting.secret and environ.get(setting.env + IN_FILE):
+        return setting.env + IN_FILE, _content(setting.env + IN_FILE, environ)
     if setting.name in written:
         return FILE, written[setting.name]
     return DEFAULT, setting.default
+
+
+def _content(variable: str, environ: Mapping[str, str]) -> str:
+    """The text of the file that a variable names."""
+    try:
+        return Path(environ[variable]).read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is no text"
+        raise BadSetting(f"The file that {variable} names cannot be read: {reason}.") from None
 
 
 def _parse(setting: Setting, given: object, origin: str) -> object:

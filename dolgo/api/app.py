@@ -7,17 +7,19 @@ from typing import Any
 
 import msgspec
 
-from dolgo.api import bulk, listing, logs, pages, queues, resources, schedules, submit, tasks
+from dolgo.api import audit, bulk, listing, logs, pages, queues, resources, schedules, submit, tasks
 from dolgo.api import health as probes
+from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer
 from dolgo.api.dispatch import App
 from dolgo.api.docs import page
 from dolgo.api.parts import Api, Health, Limits
-from dolgo.api.query import BULK, LINES, LIST, VIEW, WAIT
-from dolgo.api.route import Header, Reply, Route
+from dolgo.api.query import AUDIT, BULK, LINES, LIST, VIEW, WAIT
+from dolgo.api.route import Header, Of, Reply, Route
 from dolgo.api.schema import (
     Accepted,
     AcceptedBatch,
+    AuditPage,
     Batch,
     Changed,
     Empty,
@@ -41,9 +43,11 @@ from dolgo.api.schema import (
 from dolgo.api.spec import spec
 from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType
 from dolgo.task.allowed import NewTask
+from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 from dolgo.task.schedules import Schedules as Plans
+from dolgo.task.tokens import Scope
 
 __all__ = ["PROBES", "ROUTES", "Health", "Limits", "create"]
 
@@ -69,100 +73,113 @@ CHANGE = (Conflict, QueueFull)
 
 ROUTES = (
     Route(
-        "POST", "/tasks", submit.submit,
+        "POST", "/tasks", Scope.SUBMIT, submit.submit,
         {
             202: Reply("Stored.", Accepted, (LOCATION, APPLIED, REPLAYED, EXISTING)),
             200: Reply("Stored, and ended within the time to wait.", ShortTask, (LOCATION, APPLIED, REPLAYED, EXISTING)),
         },
-        query=(WAIT,), headers=(PREFER, ONCE), takes=NewTask, refuses=SUBMIT,
+        query=(WAIT,), headers=(PREFER, ONCE), takes=NewTask, refuses=SUBMIT, of=Of.OWN,
     ),
     Route(
-        "POST", "/tasks/batch", submit.submit_batch,
+        "POST", "/tasks/batch", Scope.SUBMIT, submit.submit_batch,
         {202: Reply("All of them are stored.", AcceptedBatch, (REPLAYED, EXISTING))},
-        headers=(ONCE,), takes=Batch, refuses=SUBMIT,
+        headers=(ONCE,), takes=Batch, refuses=SUBMIT, of=Of.OWN,
     ),
     Route(
-        "POST", "/tasks/cancel", bulk.cancel_tasks, {200: Reply("What was done.", Changed)},
-        query=BULK, takes=Empty, refuses=(QueueFull,),
+        "POST", "/tasks/cancel", Scope.OPERATE, bulk.cancel_tasks, {200: Reply("What was done.", Changed)},
+        query=BULK, takes=Empty, refuses=(QueueFull,), of=Of.OWN,
     ),
     Route(
-        "POST", "/tasks/retry", bulk.retry_tasks, {200: Reply("What was done.", Changed)},
-        query=BULK, takes=Empty, refuses=(QueueFull,),
+        "POST", "/tasks/retry", Scope.OPERATE, bulk.retry_tasks, {200: Reply("What was done.", Changed)},
+        query=BULK, takes=Empty, refuses=(QueueFull,), of=Of.OWN,
     ),
-    Route("GET", "/tasks", listing.list_tasks, {200: Reply("A page.", TaskPage, (LINK,))}, query=LIST),
+    Route("GET", "/tasks", Scope.READ, listing.list_tasks, {200: Reply("A page.", TaskPage, (LINK,))}, query=LIST, of=Of.OWN),
     Route(
-        "GET", "/tasks/{id}", tasks.get_task,
+        "GET", "/tasks/{id}", Scope.READ, tasks.get_task,
         {
             200: Reply("How it stands.", (ShortTask, FullTask), (ETAG, AGAIN, APPLIED)),
             304: Reply("As the client has it already.", (), (ETAG, AGAIN, APPLIED)),
         },
-        query=(WAIT, VIEW), headers=(PREFER, UNLESS),
+        query=(WAIT, VIEW), headers=(PREFER, UNLESS), of=Of.TASK,
     ),
-    Route("GET", "/tasks/{id}/logs", logs.get_logs, {200: Reply("A part.", Lines)}, query=LINES),
-    Route("DELETE", "/tasks/{id}", tasks.delete_task, {204: Reply("It is gone.")}, refuses=CHANGE),
+    Route("GET", "/tasks/{id}/logs", Scope.READ, logs.get_logs, {200: Reply("A part.", Lines)}, query=LINES, of=Of.TASK),
+    Route("DELETE", "/tasks/{id}", Scope.OPERATE, tasks.delete_task, {204: Reply("It is gone.")}, refuses=CHANGE, of=Of.TASK),
     Route(
-        "POST", "/tasks/{id}/cancel", tasks.cancel_task,
+        "POST", "/tasks/{id}/cancel", Scope.OPERATE, tasks.cancel_task,
         {
             200: Reply("It is cancelled.", Accepted, (LOCATION,)),
             202: Reply("It runs, and its worker was asked to stop it.", Accepted, (LOCATION,)),
         },
-        takes=Empty, refuses=CHANGE,
+        takes=Empty, refuses=CHANGE, of=Of.TASK,
     ),
     Route(
-        "POST", "/tasks/{id}/retry", tasks.retry_task,
+        "POST", "/tasks/{id}/retry", Scope.OPERATE, tasks.retry_task,
         {202: Reply("It will run again.", Accepted, (LOCATION,))},
-        takes=Empty, refuses=CHANGE,
+        takes=Empty, refuses=CHANGE, of=Of.TASK,
     ),
-    Route("GET", "/types", resources.list_types, {200: Reply("Every type.", Types)}),
-    Route("GET", "/types/{type}", resources.get_type, {200: Reply("The type.", ShownType)}),
-    Route("GET", "/queues", queues.list_queues, {200: Reply("Every queue.", Queues)}),
-    Route("GET", "/queues/{queue}", queues.get_queue, {200: Reply("The queue.", ShownQueue)}),
+    Route("GET", "/types", Scope.READ, resources.list_types, {200: Reply("Every type.", Types)}, of=Of.OWN),
+    Route("GET", "/types/{type}", Scope.READ, resources.get_type, {200: Reply("The type.", ShownType)}, of=Of.TYPE),
+    Route("GET", "/queues", Scope.READ, queues.list_queues, {200: Reply("Every queue.", Queues)}, of=Of.OWN),
+    Route("GET", "/queues/{queue}", Scope.READ, queues.get_queue, {200: Reply("The queue.", ShownQueue)}, of=Of.QUEUE),
     Route(
-        "PATCH", "/queues/{queue}", queues.limit_queue, {200: Reply("The queue as it is now.", ShownQueue)},
-        takes=NewLimits, refuses=(QueueFull,),
-    ),
-    Route(
-        "PUT", "/queues/{queue}/pause", queues.pause_queue, {200: Reply("The queue as it is now.", ShownQueue)},
-        takes=NewPause, refuses=(QueueFull,),
+        "PATCH", "/queues/{queue}", Scope.OPERATE, queues.limit_queue, {200: Reply("The queue as it is now.", ShownQueue)},
+        takes=NewLimits, refuses=(QueueFull,), of=Of.QUEUE,
     ),
     Route(
-        "DELETE", "/queues/{queue}/pause", queues.resume_queue, {200: Reply("The queue as it is now.", ShownQueue)},
-        refuses=(QueueFull,),
+        "PUT", "/queues/{queue}/pause", Scope.OPERATE, queues.pause_queue, {200: Reply("The queue as it is now.", ShownQueue)},
+        takes=NewPause, refuses=(QueueFull,), of=Of.QUEUE,
     ),
-    Route("GET", "/schedules", schedules.list_schedules, {200: Reply("Every schedule.", Schedules)}),
-    Route("GET", "/schedules/{name}", schedules.get_schedule, {200: Reply("The schedule.", ShownSchedule)}),
     Route(
-        "PUT", "/schedules/{name}", schedules.put_schedule,
+        "DELETE", "/queues/{queue}/pause", Scope.OPERATE, queues.resume_queue,
+        {200: Reply("The queue as it is now.", ShownQueue)},
+        refuses=(QueueFull,), of=Of.QUEUE,
+    ),
+    Route("GET", "/schedules", Scope.READ, schedules.list_schedules, {200: Reply("Every schedule.", Schedules)}, of=Of.OWN),
+    Route(
+        "GET", "/schedules/{name}", Scope.READ, schedules.get_schedule, {200: Reply("The schedule.", ShownSchedule)},
+        of=Of.SCHEDULE,
+    ),
+    Route(
+        "PUT", "/schedules/{name}", Scope.OPERATE, schedules.put_schedule,
         {201: Reply("It is new.", ShownSchedule), 200: Reply("It was replaced.", ShownSchedule)},
-        takes=NewSchedule, refuses=(UnknownType, InvalidPayload, QueueFull),
-    ),
-    Route("DELETE", "/schedules/{name}", schedules.delete_schedule, {204: Reply("It is gone.")}, refuses=(QueueFull,)),
-    Route(
-        "PUT", "/schedules/{name}/pause", schedules.pause_schedule, {200: Reply("The schedule as it is now.", ShownSchedule)},
-        takes=Empty, refuses=(QueueFull,),
+        takes=NewSchedule, refuses=(UnknownType, InvalidPayload, QueueFull), of=Of.SCHEDULE,
     ),
     Route(
-        "DELETE", "/schedules/{name}/pause", schedules.resume_schedule, {200: Reply("The schedule as it is now.", ShownSchedule)},
-        refuses=(QueueFull,),
+        "DELETE", "/schedules/{name}", Scope.OPERATE, schedules.delete_schedule, {204: Reply("It is gone.")},
+        refuses=(QueueFull,), of=Of.SCHEDULE,
     ),
     Route(
-        "POST", "/schedules/{name}/run", schedules.run_schedule,
+        "PUT", "/schedules/{name}/pause", Scope.OPERATE, schedules.pause_schedule,
+        {200: Reply("The schedule as it is now.", ShownSchedule)},
+        takes=Empty, refuses=(QueueFull,), of=Of.SCHEDULE,
+    ),
+    Route(
+        "DELETE", "/schedules/{name}/pause", Scope.OPERATE, schedules.resume_schedule,
+        {200: Reply("The schedule as it is now.", ShownSchedule)},
+        refuses=(QueueFull,), of=Of.SCHEDULE,
+    ),
+    Route(
+        "POST", "/schedules/{name}/run", Scope.OPERATE, schedules.run_schedule,
         {202: Reply("Stored.", Accepted, (LOCATION, REPLAYED, EXISTING))},
-        headers=(ONCE,), takes=Empty, refuses=SUBMIT,
+        headers=(ONCE,), takes=Empty, refuses=SUBMIT, of=Of.SCHEDULE,
     ),
-    Route("GET", "/workers", resources.list_workers, {200: Reply("Every worker.", Workers)}),
+    Route("GET", "/workers", Scope.READ, resources.list_workers, {200: Reply("Every worker.", Workers)}),
     Route(
-        "POST", "/workers/{worker}/drain", resources.drain_worker,
+        "POST", "/workers/{worker}/drain", Scope.OPERATE, resources.drain_worker,
         {202: Reply("It was asked to, or drains already.", ShownWorker)},
         takes=Empty, refuses=(QueueFull,),
     ),
-    Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/healthz", probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/openapi.json", pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
-    Route("GET", "/docs", pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
+    Route("GET", "/audit", Scope.ADMIN, audit.list_audit, {200: Reply("A part.", AuditPage)}, query=AUDIT),
+    Route("GET", "/livez", None, probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/readyz", None, probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/healthz", None, probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/openapi.json", Scope.READ, pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
+    Route("GET", "/docs", Scope.READ, pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
 )  # fmt: skip
 
+
+# What needs no token if the setting `public_docs` says so.
+DOCS = frozenset({"/docs", "/openapi.json"})
 
 # What a worker alone answers on its health port.
 PROBES = tuple(route for route in ROUTES if route.path in ("/livez", "/readyz", "/healthz"))
@@ -176,10 +193,12 @@ def create(
     health: Health,
     limits: Limits,
     version: str,
+    entrance: Entrance,
+    audit: Audit,
     local: bool = False,
     routes: Sequence[Route] = ROUTES,
 ) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
     document = spec(routes, version)
-    api = Api(manager, fleet, plans, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document))
-    return App(api, routes, local=local)
+    api = Api(manager, fleet, plans, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document), audit)
+    return App(api, routes, entrance, local=local)

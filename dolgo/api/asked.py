@@ -46,7 +46,7 @@ async def once(call: Call, body: bytes) -> Once | None:
     if found is None:
         raise _wrong("Idempotency-Key", "it must be 1 to 255 visible ASCII characters")
     digest = await asyncio.to_thread(_digest, body) if len(body) > LONG_BODY else _digest(body)
-    return Once(f"POST {call.path}", found[1] or found[2], digest)
+    return Once(f"{call.caller.who} POST {call.path}", found[1] or found[2], digest)
 
 
 def unless(call: Call, etag: bytes) -> bool:

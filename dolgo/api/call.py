@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from dolgo.api.access.caller import Caller
 from dolgo.errors import TooLarge, UnsupportedMediaType
 
 T = TypeVar("T")
@@ -40,17 +41,32 @@ class Answer(Struct, frozen=True, gc=False):
     media_type: bytes = JSON
 
 
+class Did(Struct, frozen=True):
+    """What a handler did, as far as the address does not tell: for the audit log."""
+
+    ids: tuple[str, ...] = ()  # of tasks
+    changed: int | None = None  # how many, of many
+    detail: str = ""
+
+
+NOTHING_MORE = Did()
+
+
 class Call:
     """A request: what its path names, its query, its headers, and its body on demand."""
 
-    __slots__ = ("_receive", "headers", "name", "path", "query", "query_string")
+    __slots__ = ("_receive", "caller", "did", "headers", "name", "path", "query", "query_string")
 
-    def __init__(self, scope: Scope, receive: Receive, *, name: str, query: Mapping[str, Any], headers: Headers) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, *, name: str, query: Mapping[str, Any], headers: Headers, caller: Caller
+    ) -> None:
         self.path: str = scope["path"]
         self.query_string: bytes = scope["query_string"]
         self.name = name  # the task, type or queue the path names; empty where it names none
         self.query = query  # parameters as their readers made them; one that was not sent is not in it
         self.headers = headers  # by lower-case name
+        self.caller = caller
+        self.did = NOTHING_MORE
         self._receive = receive
 
     async def body(self, limit: int) -> bytes:

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dolgo.api import guard, problem
+from dolgo.api import audit, guard, problem
+from dolgo.api.access import limits
+from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Scope, Send
 from dolgo.api.parts import Api
 from dolgo.api.query import read_query
@@ -42,8 +44,9 @@ class Place:
 class App:
     """The service as an ASGI application."""
 
-    def __init__(self, api: Api, routes: Sequence[Route], *, local: bool) -> None:
+    def __init__(self, api: Api, routes: Sequence[Route], entrance: Entrance, *, local: bool) -> None:
         self._api = api
+        self._entrance = entrance
         self._local = local
         self._queries: dict[tuple[str, str, bytes], Mapping[str, Any]] = {}
         self._root = Place()
@@ -76,8 +79,14 @@ class App:
         if route is None:
             refused = MethodNotAllowed(f"{scope['path'][:SHOWN]} takes {place.allow()}, not {method[:SHOWN]}.")
             return problem.refusal(refused, ((b"allow", place.allow().encode()),))
+        caller = await self._entrance.caller(route, headers)
         query = self._query(route, scope["query_string"])
-        return await route.handler(self._api, Call(scope, receive, name=name, query=query, headers=headers))
+        call = Call(scope, receive, name=name, query=query, headers=headers, caller=caller)
+        if caller.limited:
+            await limits.check(self._api, route, call)
+        answer = await route.handler(self._api, call)
+        await audit.note(self._api, route, call)
+        return answer
 
     def _query(self, route: Route, raw: bytes) -> Mapping[str, Any]:
         """The parameters of a query. Clients send few different ones, so these are read once."""

@@ -194,6 +194,7 @@ ANSWERED: dict[tuple[str, str, int], dict[str, Any]] = {
 REFUSED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "malformed-json": ("The body is not valid JSON: trailing characters (byte 14).", ()),
     "malformed-request": ("The head must have one Host.", ()),
+    "unauthorized": ("This needs a token: send it as `Authorization: Bearer TOKEN`.", ()),
     "forbidden": ("Pages of other sites may not change anything here (Origin).", ()),
     "not-found": (f"There is no task {ID}.", ()),
     "method-not-allowed": ("/tasks/batch takes POST, not GET.", ()),
@@ -215,6 +216,7 @@ REFUSED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         (("/priority", "Expected `int` <= 9"), ("/colour", "Object contains unknown field `colour`")),
     ),
     "idempotency-key-reused": ("The Idempotency-Key 'order-17' was used within the last day with another body.", ()),
+    "rate-limited": ("This token may ask 100 times a second.", ()),
     "head-too-large": ("The head has more than 100 headers.", ()),
     "queue-full": ("More requests wait for the store than it can take.", ()),
     "store-unavailable": ("The store cannot be written or read right now.", ()),

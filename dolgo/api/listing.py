@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dolgo.api import views
+from dolgo.api.access.limits import narrowed
 from dolgo.api.call import Answer, Call
 from dolgo.api.parts import Api
 from dolgo.api.query import ORDERS
@@ -17,6 +18,7 @@ from dolgo.errors import InvalidRequest, Problem
 from dolgo.task.types import Query, Task
 
 AT_ONCE = 50  # tasks fetched in one go: each may hold a payload and a result of many megabytes
+MOST_LOOKED_AT = 1_000  # tasks, of which some may not be the caller's: a page may then be short
 MOST_BYTES = 16 << 20  # of a page; past it the page ends early
 
 Position = tuple[float, str]  # a task's time, by the order, and its id
@@ -29,20 +31,28 @@ async def list_tasks(api: Api, call: Call) -> Answer:
 
     Pages are stable: a task that comes or goes meanwhile moves no other to another page."""
     query = _query(call)
+    narrower = narrowed(call.caller, query)
+    if not narrower:
+        return _answer(call, [], None)
+    if len(narrower) == 1:
+        query = narrower[0]
     shown: list[bytes] = []
-    size, after = 0, query.after
+    size, looked_at, after = 0, 0, query.after
     while True:
         asked_for = min(AT_ONCE, query.limit - len(shown))
         page = await api.manager.list(replace(query, limit=asked_for, after=after))
         bodies = await views.shown(api.manager, page.tasks, call.query.get("view"))
         for task, body in zip(page.tasks, bodies, strict=True):
             if size < MOST_BYTES:
-                shown.append(body)
-                size += len(body)
+                if call.caller.sees(task.type, task.queue):
+                    shown.append(body)
+                    size += len(body)
                 after = _position(task, query.order)
         if size < MOST_BYTES:
             after = page.after
-        if after is None or len(page.tasks) < asked_for or len(shown) == query.limit or size >= MOST_BYTES:
+        looked_at += len(page.tasks)
+        done = len(shown) == query.limit or size >= MOST_BYTES or looked_at >= MOST_LOOKED_AT
+        if after is None or len(page.tasks) < asked_for or done:
             return _answer(call, shown, None if after is None else _written(query.order, after))
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from dolgo.api.call import Answer
+from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager
 from dolgo.task.schedules import Schedules
@@ -45,3 +46,4 @@ class Api(Struct, frozen=True):
     version: str
     openapi: Answer
     docs: Answer
+    audit: Audit

@@ -37,6 +37,8 @@ def refusal(error: Refused, headers: tuple[Header, ...] = (), *, checks: Mapping
     """The response for a refusal."""
     if error.retry_after is not None:
         headers = (*headers, (b"retry-after", b"%d" % error.retry_after))
+    if error.challenge is not None:
+        headers = (*headers, (b"www-authenticate", error.challenge.encode()))
     wrong = [WrongMember(pointer, detail) for pointer, detail in error.problems[:MOST]]
     kind, title = uri(error.slug), error.title()
     return _answer(ProblemDetails(kind, title, error.status, error.detail, error.detail, wrong or UNSET, checks), headers)

@@ -119,6 +119,12 @@ def _attempt(text: str) -> int:
     return int(text)
 
 
+def _place(text: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
+        raise ValueError("it must be a whole number, the `next` of the part before")
+    return int(text)
+
+
 def _choice(*values: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in values:
@@ -161,4 +167,10 @@ LINES = (
     Param("attempt", _attempt, {"type": "integer", "minimum": 1, "maximum": 99_999_999}, "Only lines of this attempt."),
     Param("after", str, {"type": "string"}, "The `next` of the part before."),
     Param("limit", _limit, {**_LIMIT, "default": MOST_LISTED}, "Lines at most."),
+)
+AUDIT = (
+    Param(
+        "after", _place, {"type": "integer", "minimum": 0, "maximum": 10**15 - 1, "default": 0}, "The `next` of the part before."
+    ),
+    Param("limit", _limit, {**_LIMIT, "default": MOST_LISTED}, "Entries at most."),
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import UNSET, structs
 
-from dolgo.api.call import Answer, Call
+from dolgo.api.access.caller import Caller
+from dolgo.api.call import Answer, Call, Did
 from dolgo.api.intake import NOTHING, read
 from dolgo.api.parts import Api
 from dolgo.api.resources import running, workers
@@ -25,13 +27,13 @@ _OPEN = Gate(scope="")
 
 async def list_queues(api: Api, call: Call) -> Answer:
     """The queues and how many tasks stand in them."""
-    queues = await _queues(api)
-    return answer(Queues([queues[name] for name in sorted(queues)]))
+    queues = await _queues(api, call.caller)
+    return answer(Queues([queues[name] for name in sorted(queues) if call.caller.sees_queue(name)]))
 
 
 async def get_queue(api: Api, call: Call) -> Answer:
     """One queue."""
-    queue = (await _queues(api)).get(call.name)
+    queue = (await _queues(api, call.caller)).get(call.name)
     if queue is None:
         raise NotFound(f"There is no queue {call.name!r}. GET /queues lists those there are.")
     return answer(queue)
@@ -50,6 +52,7 @@ async def pause_queue(api: Api, call: Call) -> Answer:
     if asked.reason and not is_printable(asked.reason):
         raise InvalidRequest.of([Problem("/reason", "it must have no control characters")])
     await api.manager.pause(call.name, reason=asked.reason or None, until=until)
+    call.did = Did(detail=asked.reason or "")
     return await _answer(api, call)
 
 
@@ -68,6 +71,7 @@ async def limit_queue(api: Api, call: Call) -> Answer:
     asked = read(await call.body(MOST) or NOTHING, NewLimits)
     changes = {name: value for name, value in structs.asdict(asked).items() if value is not UNSET}
     await api.manager.limit(call.name, changes)
+    call.did = Did(detail=msgspec.json.encode(changes).decode())
     return await _answer(api, call)
 
 
@@ -78,14 +82,15 @@ def _check_name(call: Call) -> None:
 
 async def _answer(api: Api, call: Call) -> Answer:
     """The queue as it is now. It need not have a task, and there may be nothing left to know of it."""
-    return answer((await _queues(api, call.name))[call.name])
+    return answer((await _queues(api, call.caller, call.name))[call.name])
 
 
-async def _queues(api: Api, *wanted: str) -> dict[str, ShownQueue]:
+async def _queues(api: Api, caller: Caller, *wanted: str) -> dict[str, ShownQueue]:
     """Those wanted, those with tasks in them, that types go to, that workers name, and those that are held back."""
     counts: defaultdict[str, Counter[Status]] = defaultdict(Counter)
     for line in await api.manager.counts():
-        counts[line.queue].update(line.counts)
+        if caller.sees_type(line.type):
+            counts[line.queue].update(line.counts)
     serving = running(await workers(api))
     gates = await api.manager.gates()
     named = [info.options.get("queue", "default") for info in await api.manager.types.all()]

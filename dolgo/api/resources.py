@@ -21,8 +21,9 @@ from dolgo.task.types import TypeInfo, WorkerInfo
 async def list_types(api: Api, call: Call) -> Answer:
     """What can be submitted, and the files that could not be loaded."""
     seen = await workers(api)
-    types = [_type(api.manager, info, seen) for info in await api.manager.types.all()]
-    broken = [ShownBroken(broken.file, worker.id, broken.error) for worker in seen for broken in worker.broken]
+    types = [_type(api.manager, info, seen) for info in await api.manager.types.all() if call.caller.sees_type(info.name)]
+    files = () if call.caller.limited else seen
+    broken = [ShownBroken(broken.file, worker.id, broken.error) for worker in files for broken in worker.broken]
     return answer(Types(types, broken))
 
 

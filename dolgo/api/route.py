@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from typing import Any
 
 from msgspec import Struct
@@ -11,8 +12,20 @@ from dolgo.api.call import Answer, Call
 from dolgo.api.parts import Api
 from dolgo.api.query import Param
 from dolgo.errors import Refused
+from dolgo.task.tokens import Scope
 
 Handler = Callable[[Api, Call], Awaitable[Answer]]
+
+
+class Of(Enum):
+    """What a route is about, for callers who may know of some queues or types alone."""
+
+    SERVICE = auto()  # the service as a whole: nothing for them
+    OWN = auto()  # whatever is theirs: the handler minds whose it is
+    TASK = auto()  # the task that the path names; one that is not theirs is not there
+    TYPE = auto()  # the type it names, alike
+    QUEUE = auto()  # the queue it names, alike
+    SCHEDULE = auto()  # the schedule it names, alike
 
 
 class Header(Struct, frozen=True):
@@ -37,9 +50,11 @@ class Route(Struct, frozen=True):
 
     method: str
     path: str  # `{…}` stands for one part, which may be anything
+    scope: Scope | None  # what a caller must have; None: anybody is answered
     handler: Handler
     replies: dict[int, Reply]
     query: tuple[Param, ...] = ()
     headers: tuple[Header, ...] = ()
     takes: Any = None  # the type of the body; None if it is not read
     refuses: tuple[type[Refused], ...] = ()  # besides what every route may refuse
+    of: Of = Of.SERVICE

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from msgspec import UNSET, Raw, structs
+from msgspec.structs import replace
 
 from dolgo.api import asked
-from dolgo.api.call import Answer, Call
+from dolgo.api.access.limits import is_seen, permitted
+from dolgo.api.call import Answer, Call, Did
 from dolgo.api.intake import NOTHING, read
 from dolgo.api.parts import Api
 from dolgo.api.schema import Empty, LastRun, NewSchedule, Schedules, ShownSchedule, TaskOptions
@@ -22,7 +24,8 @@ UTC = "UTC"
 
 async def list_schedules(api: Api, call: Call) -> Answer:
     """Every schedule, and when each runs next."""
-    return answer(Schedules([_shown(planned) for planned in await api.schedules.all()]))
+    planned = [one for one in await api.schedules.all() if await is_seen(api, call.caller, one.schedule.submission)]
+    return answer(Schedules([_shown(one) for one in planned]))
 
 
 async def get_schedule(api: Api, call: Call) -> Answer:
@@ -35,6 +38,7 @@ async def put_schedule(api: Api, call: Call) -> Answer:
 
     Each time it is due one task is submitted, however many servers there are."""
     schedule = _read(await call.body(api.limits.max_payload + ENVELOPE), call.name)
+    schedule = replace(schedule, submission=await permitted(api, call.caller, schedule.submission))
     planned, new = await api.schedules.put(call.name, schedule)
     return answer(_shown(planned), 201 if new else 200)
 
@@ -62,6 +66,7 @@ async def run_schedule(api: Api, call: Call) -> Answer:
     read(body or NOTHING, Empty)
     found = await api.schedules.run(call.name, once=await asked.once(call, body))
     ((id, status),) = found.tasks
+    call.did = Did((id,))
     return Answer(202, accepted(id, status), ((b"location", b"/tasks/" + id.encode()), *told(found)))
 
 

@@ -322,6 +322,29 @@ class Changed(Struct, frozen=True):
     more: Annotated[bool, Meta(description="There are more than one request looks at: ask again.")]
 
 
+class ShownEntry(Struct, frozen=True, kw_only=True):
+    """Something that was done by hand."""
+
+    seq: Annotated[int, Meta(ge=1)]
+    time: Time
+    who: Annotated[str, Meta(description="`token/ID`, `jwt/SUBJECT`, `admin_token`, `command_line` or `anonymous`")]
+    name: Annotated[str, Meta(description="Of the token, or of the user at the command line.")]
+    action: Annotated[
+        str, Meta(description="The `operationId` of the request, or `create_token`, `revoke_token`, `forget_token`.")
+    ]
+    target: Annotated[str, Meta(description="The queue, schedule or worker that was named.")]
+    ids: Annotated[tuple[str, ...], Meta(description="Of the tasks, or of the tokens: the first hundred.")]
+    changed: Annotated[int | None, Meta(description="Of many tasks, how many were changed.")]
+    detail: Annotated[str, Meta(description="Filters, limits, a reason.")]
+
+
+class AuditPage(Struct, frozen=True):
+    """A part of the audit log, oldest first."""
+
+    entries: list[ShownEntry]
+    next: Annotated[int, Meta(ge=0, description="`after` for what comes next.")]
+
+
 class Healthy(Struct, frozen=True):
     """All is well."""
 

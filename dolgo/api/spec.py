@@ -19,16 +19,20 @@ from dolgo.errors import (
     InvalidRequest,
     MalformedJson,
     NotFound,
+    NotReady,
     Problem,
+    RateLimited,
     Refused,
     StoreUnavailable,
     TooLarge,
+    Unauthorized,
     UnsupportedMediaType,
 )
 
 OPENAPI = "3.1.0"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ANYWHERE = (Forbidden, InvalidRequest, StoreUnavailable)  # what every route may refuse
+GUARDED = (Unauthorized, RateLimited, NotReady)  # what every route with a scope may refuse
 BODIES = (MalformedJson, TooLarge, UnsupportedMediaType)  # what every route that reads a body may refuse
 
 INFO = (
@@ -37,6 +41,16 @@ INFO = (
     "member by a JSON pointer into the body, or by `/query/NAME` or `/header/NAME`. Parameters that an address does not know "
     "are refused, not ignored. `HEAD` works where `GET` does."
 )
+
+TOKEN = "token"
+SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": (
+        "A token made by `dolgo token create`, or a JWT if the server takes those. Needed once there is one, and always where "
+        "the server listens beyond its own machine. Each operation names the scope the token must have; `admin` has them all."
+    ),
+}
 
 # What a path names, by the word for it in the path.
 NAMED = {
@@ -61,7 +75,7 @@ def spec(routes: Sequence[Route], version: str) -> Json:
         "jsonSchemaDialect": DIALECT,
         "info": {"title": "dolgo", "version": version, "description": INFO, "license": {"name": "MIT", "identifier": "MIT"}},
         "paths": paths,
-        "components": {"schemas": components, "examples": dict(_problems())},
+        "components": {"schemas": components, "examples": dict(_problems()), "securitySchemes": {TOKEN: SCHEME}},
     }
 
 
@@ -96,6 +110,7 @@ def _schemas(routes: Sequence[Route]) -> tuple[dict[Any, Json], Json]:
 def _operation(route: Route, schemas: dict[Any, Json]) -> Json:
     summary, _, description = (inspect.getdoc(route.handler) or "").partition("\n")
     operation: Json = {"operationId": route.handler.__name__, "summary": summary, "parameters": list(_parameters(route))}
+    operation["security"] = [] if route.scope is None else [{TOKEN: [route.scope]}, {}]
     if description.strip():
         operation["description"] = description.strip().replace("\n", " ")
     if route.takes is not None:
@@ -145,7 +160,8 @@ def _header(header: Header) -> Json:
 
 def _refusals(route: Route, schemas: dict[Any, Json]) -> Json:
     """The problems a route may answer with, by status."""
-    kinds: Iterable[type[Refused]] = (*ANYWHERE, *(BODIES if route.takes is not None else ()), *route.refuses)
+    guarded = () if route.scope is None else GUARDED
+    kinds: Iterable[type[Refused]] = (*ANYWHERE, *guarded, *(BODIES if route.takes is not None else ()), *route.refuses)
     if "{" in route.path:
         kinds = (*kinds, NotFound)
     by_status: dict[int, list[type[Refused]]] = {}
@@ -167,6 +183,11 @@ def _problem(slugs: Sequence[str], kinds: Sequence[type[Refused]], schemas: dict
             }
         },
     }
+    headers: Json = {}
     if any(kind.retry_after is not None for kind in kinds):
-        described["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+        headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+    if any(kind.challenge is not None for kind in kinds):
+        headers["WWW-Authenticate"] = {"description": "What is wanted (RFC 6750).", "schema": {"type": "string"}}
+    if headers:
+        described["headers"] = headers
     return described

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from msgspec import Raw
 
 from dolgo.api import asked
+from dolgo.api.access.limits import check_parents, permitted
 from dolgo.api.call import Answer, Call, Header
 from dolgo.api.intake import read_batch, read_task, typed_payload
 from dolgo.api.parts import Api
@@ -15,6 +16,7 @@ from dolgo.api.problem import MOST
 from dolgo.api.views import accepted, short
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, UnknownType
 from dolgo.task.manager import Accepted, Submission
+from dolgo.task.types import Task
 
 ENVELOPE = 1 << 20  # bytes that everything of a task but its payload may take: 10,000 ids are some 400,000
 READ_AT_ONCE = 1 << 17  # bytes of a batch that are read before others get a turn of the loop
@@ -32,9 +34,12 @@ async def submit(api: Api, call: Call) -> Answer:
     timeout, headers = asked.wait(call)
     once = await asked.once(call, body)
     try:
-        submission = read_task(body)
+        submission = await permitted(api, call.caller, read_task(body))
     except InvalidRequest:
+        if call.caller.limited:  # the rest might tell of a type that is not the caller's
+            raise
         raise await _all_wrong(api, body) from None
+    await check_parents(api, call.caller, (submission,), pointed=False)
     task = None
     if timeout:
         answer, task = await call.while_there(api.manager.submit_and_wait(submission, once=once, timeout=timeout))
@@ -42,7 +47,9 @@ async def submit(api: Api, call: Call) -> Answer:
         answer = await api.manager.submit((submission,), once=once)
     ((id, status),) = answer.tasks
     headers = ((b"location", b"/tasks/" + id.encode()), *headers, *told(answer))
-    return Answer(202, accepted(id, status), headers) if task is None else Answer(200, short(task), headers)
+    if task is None or (isinstance(task, Task) and not call.caller.sees(task.type, task.queue)):
+        return Answer(202, accepted(id, status), headers)
+    return Answer(200, short(task), headers)
 
 
 async def submit_batch(api: Api, call: Call) -> Answer:
@@ -55,6 +62,9 @@ async def submit_batch(api: Api, call: Call) -> Answer:
     submissions = None if problems else await _read_all(items)
     if submissions is None:
         raise await _all_wrong_in_batch(api, items, problems)
+    if call.caller.limited:
+        submissions = [await permitted(api, call.caller, one, f"/tasks/{place}") for place, one in enumerate(submissions)]
+        await check_parents(api, call.caller, submissions, pointed=True)
     answer = await api.manager.submit(submissions, batch=True, once=once)
     tasks = b",".join([accepted(id, status) for id, status in answer.tasks])
     return Answer(202, b'{"tasks":[%b]}' % tasks, told(answer))

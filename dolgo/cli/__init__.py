@@ -29,6 +29,7 @@ COMMANDS = {
     "queue": "queue",
     "schedule": "schedule",
     "workers": "worker",
+    "token": "token",
     "prune": "prune",
     "doctor": "doctor",
     "new": "new",

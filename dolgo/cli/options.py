@@ -39,7 +39,7 @@ def setting_options(command: str) -> Callable[[Callable[..., Any]], Callable[...
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for setting in reversed(settings.TABLE):
-            if command in setting.row.commands:
+            if command in setting.row.commands and not setting.secret:
                 function = _flag(setting)(function)
         return function
 

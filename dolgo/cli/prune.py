@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import click
 
 from dolgo.cli import output
 from dolgo.cli.exits import Exit
+from dolgo.cli.opened import opened
 from dolgo.cli.options import load, setting_options
-from dolgo.errors import BadSetting, StoreUnusable
 
-FILE = "sqlite:///"
 AT_ONCE = 500  # tasks a commit; others that have the store open get their turns in between
 
 
@@ -25,10 +23,6 @@ def prune_command(*, as_json: bool, **flags: str | None) -> int:
     A server does the same all the time with the time it was started with; both may work at once.
     """
     settings = load(flags)
-    if settings.store.startswith("memory:"):
-        raise BadSetting("A store in memory cannot be reached from outside its process: name another with --store.")
-    if settings.store.startswith(FILE) and not Path(settings.store.removeprefix(FILE)).exists():
-        raise StoreUnusable(f"There is no file for {settings.store}: --store names another.")  # opening it would make one
     count = asyncio.run(_prune(settings.store, settings.keep))
     if as_json:
         output.json({"pruned": count})
@@ -38,16 +32,9 @@ def prune_command(*, as_json: bool, **flags: str | None) -> int:
 
 
 async def _prune(url: str, keep: float) -> int:
-    # The composition root names the stores, and brings in everything: `dolgo --help` need not wait for it.
-    from dolgo.main import open_store
-
-    store = open_store(url)
-    await store.open()
-    try:
+    async with opened(url) as store:
         count = step = await store.prune(keep, AT_ONCE)
         while step:
             step = await store.prune(keep, AT_ONCE)
             count += step
-    finally:
-        await store.close()
     return count

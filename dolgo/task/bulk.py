@@ -11,6 +11,7 @@ from dolgo.store.base import Store
 from dolgo.task.types import Change, Query, Status
 
 MOST = 10_000  # tasks a call looks at
+NAMED = 100  # of those, how many are named
 STEP = 500  # tasks a commit changes
 
 CANCELLABLE = (Status.WAITING, Status.QUEUED, Status.IN_PROGRESS)  # last those that a second call finds again
@@ -25,33 +26,43 @@ class Bulk(Struct, frozen=True):
     matched: int  # that were found in a status that allows the change
     changed: int  # of those; others had moved on meanwhile, or something stood in the way
     more: bool  # there are others: ask again
+    some: tuple[str, ...] = ()  # ids of the first that were found
 
 
-async def cancel(store: Store, query: Query, *, dry_run: bool) -> Bulk:
-    """Cancel what the query finds; what runs is asked to stop."""
-    return await _all(store, query, CANCELLABLE, store.cancel, dry_run)
+async def cancel(store: Store, queries: Sequence[Query], *, dry_run: bool) -> Bulk:
+    """Cancel what the queries find, none of which finds what another does; what runs is asked to stop."""
+    return await _all(store, queries, CANCELLABLE, store.cancel, dry_run)
 
 
-async def retry(store: Store, query: Query, *, dry_run: bool) -> Bulk:
-    """Retry what the query finds."""
-    return await _all(store, query, RETRIABLE, store.retry, dry_run)
+async def retry(store: Store, queries: Sequence[Query], *, dry_run: bool) -> Bulk:
+    """Retry what they find, alike."""
+    return await _all(store, queries, RETRIABLE, store.retry, dry_run)
 
 
-async def _all(store: Store, query: Query, allowed: Collection[Status], verb: Verb, dry_run: bool) -> Bulk:
-    matched = changed = 0
-    for status in allowed if query.status is None else {query.status} & set(allowed):
-        step = replace(query, status=status, order="created_at", limit=STEP)
-        while True:
-            if matched >= MOST:
-                return Bulk(matched, changed, True)
-            page = await store.find(replace(step, limit=min(STEP, MOST - matched)))
-            matched += len(page.ids)
-            if page.ids and not dry_run:
-                changed += sum(_changed(change) for change in await verb(page.ids))
-            if page.after is None:
-                break
-            step = replace(step, after=page.after)
-    return Bulk(matched, changed, False)
+async def _all(store: Store, queries: Sequence[Query], allowed: Collection[Status], verb: Verb, dry_run: bool) -> Bulk:
+    done = Bulk(0, 0, False)
+    for query in queries:
+        for status in allowed if query.status is None else {query.status} & set(allowed):
+            done = await _further(store, replace(query, status=status, order="created_at"), None if dry_run else verb, done)
+            if done.more:
+                return done
+    return done
+
+
+async def _further(store: Store, step: Query, verb: Verb | None, done: Bulk) -> Bulk:
+    """What has become of the tasks so far, and of those of one status more."""
+    matched, changed, some = done.matched, done.changed, done.some
+    while True:
+        if matched >= MOST:
+            return Bulk(matched, changed, True, some)
+        page = await store.find(replace(step, limit=min(STEP, MOST - matched)))
+        matched += len(page.ids)
+        some = (*some, *page.ids)[:NAMED]
+        if page.ids and verb is not None:
+            changed += sum(_changed(change) for change in await verb(page.ids))
+        if page.after is None:
+            return Bulk(matched, changed, False, some)
+        step = replace(step, after=page.after)
 
 
 def _changed(change: Change) -> bool:

@@ -19,7 +19,7 @@ from dolgo.task.types import Dependency, NewTask, OnParentFailure, TypeInfo
 CHECKED_AT_ONCE = 200  # payloads of a batch checked before others get a turn of the loop
 BY_PAYLOAD = "payload:"  # a `unique_key` made from the payload begins so
 
-_DEFAULT_QUEUE = "default"
+DEFAULT_QUEUE = "default"
 _DEFAULT_PRIORITY = 5
 
 _anything = msgspec.json.Decoder().decode
@@ -108,7 +108,7 @@ class Intake:
             self._ids.new(),
             info.name,
             info.hash,
-            submission.queue or options.get("queue", _DEFAULT_QUEUE),
+            submission.queue or options.get("queue", DEFAULT_QUEUE),
             submission.payload,
             priority,
             priority * self._rules.ageing,

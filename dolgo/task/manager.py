@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from dolgo.errors import Conflict, IdempotencyKeyReused, NotFound, Refused
+from dolgo.errors import Conflict, NotFound, Refused
 from dolgo.runner.link import Ask
 from dolgo.store.base import Bell, Claim, Claimed, Page, Renewed, Store
 from dolgo.task import bulk
@@ -24,6 +23,7 @@ from dolgo.task.ids import Ids
 from dolgo.task.intake import Intake, Rules, Submission, unknown_parents
 from dolgo.task.journal import Journal, LogPage
 from dolgo.task.notify import Notify
+from dolgo.task.once import KEY_KEPT, Once, kept_under, submitted_under
 from dolgo.task.types import (
     FINAL,
     Change,
@@ -39,23 +39,13 @@ from dolgo.task.types import (
     Settlement,
     Status,
     Task,
-)
+)  # fmt: skip
 from dolgo.task.verdict import Ended, given_back, unwritable, verdict
 from dolgo.task.waiting import Reason, Waiting
 
 __all__ = ["Accepted", "Manager", "Once", "Rules", "Submission"]
 
 log = logging.getLogger("dolgo.manager")
-
-KEY_KEPT = 86_400.0  # seconds an Idempotency-Key is remembered, and the tasks submitted under it are kept
-
-
-class Once(Struct, frozen=True):
-    """An Idempotency-Key: who sent it where, and a digest of what was sent with it."""
-
-    scope: str  # caller, method and path
-    key: str
-    digest: str
 
 
 class Accepted(Struct, frozen=True):
@@ -64,13 +54,6 @@ class Accepted(Struct, frozen=True):
     tasks: list[tuple[str, Status]]
     replayed: bool = False  # answered from an Idempotency-Key: nothing new was stored
     existing: bool = False  # one of them was there before: an unfinished task with the same `unique_key`
-
-
-class _Kept(Struct, frozen=True):
-    """What is stored under an Idempotency-Key."""
-
-    digest: str
-    tasks: list[tuple[str, Status]]
 
 
 class Manager:
@@ -167,9 +150,9 @@ class Manager:
         asked = wanted
         while True:
             tasks = wanted.tasks if once is None else [msgspec.structs.replace(t, needed=KEY_KEPT) for t in wanted.tasks]
-            answer = await self._store.submit(tasks, () if once is None else [_kept_under(once, wanted)])
+            answer = await self._store.submit(tasks, () if once is None else [kept_under(once, wanted)])
             if answer.existing is not None and once is not None:
-                return _replay(once, answer.existing.value)
+                return Accepted(submitted_under(once, answer.existing.value), replayed=True)
             if wanted.existing.intersection(answer.unknown):  # one that stood for another has ended and is gone by now
                 wanted = asked
                 continue
@@ -230,6 +213,10 @@ class Manager:
             return task
         finally:
             self._notify.unwatch(id, watch)
+
+    async def tasks(self, ids: Sequence[str]) -> Sequence[Task | None]:
+        """The tasks in the order asked for; None for an id that does not exist."""
+        return await self._store.get(ids)
 
     async def list(self, query: Query) -> Page:
         return await self._store.list(query)
@@ -306,15 +293,15 @@ class Manager:
         if change.refusal is not None:
             raise Conflict(f"The task is {before}: only one that has ended can be deleted. Cancel it first.")
 
-    async def cancel_all(self, query: Query, *, dry_run: bool = False) -> bulk.Bulk:
-        """Cancel every task that the list would show and that can be cancelled: up to 10,000 a call."""
-        done = await bulk.cancel(self._store, query, dry_run=dry_run)
+    async def cancel_all(self, queries: Sequence[Query], *, dry_run: bool = False) -> bulk.Bulk:
+        """Cancel every task that one of the lists would show and that can be cancelled: up to 10,000 a call."""
+        done = await bulk.cancel(self._store, queries, dry_run=dry_run)
         self.cancels.ring()
         return done
 
-    async def retry_all(self, query: Query, *, dry_run: bool = False) -> bulk.Bulk:
-        """Retry every task that the list would show and that can be retried: up to 10,000 a call."""
-        return await bulk.retry(self._store, query, dry_run=dry_run)
+    async def retry_all(self, queries: Sequence[Query], *, dry_run: bool = False) -> bulk.Bulk:
+        """Retry every task that one of the lists would show and that can be retried: up to 10,000 a call."""
+        return await bulk.retry(self._store, queries, dry_run=dry_run)
 
     # -- for workers
 
@@ -376,21 +363,6 @@ class Manager:
     async def give_back(self, leases: Sequence[Lease], *, started: bool) -> Sequence[bool]:
         settlements: list[Settlement] = [given_back(lease, started=started) for lease in leases]
         return await self._store.settle(settlements)
-
-
-def _kept_under(once: Once, wanted: Batch) -> Put:
-    """The record of an Idempotency-Key."""
-    waiting = {task.id for task in wanted.tasks if task.depends_on}
-    fresh = [(id, Status.WAITING if id in waiting else Status.QUEUED) for id in wanted.ids]
-    key = f"once/{once.scope}/{hashlib.sha256(once.key.encode()).hexdigest()}"
-    return Put(key, msgspec.json.encode(_Kept(once.digest, fresh)), 0, KEY_KEPT)
-
-
-def _replay(once: Once, value: bytes) -> Accepted:
-    kept = msgspec.json.decode(value, type=_Kept)
-    if kept.digest != once.digest:
-        raise IdempotencyKeyReused(f"The Idempotency-Key {once.key!r} was used within the last day with another body.")
-    return Accepted(kept.tasks, replayed=True)
 
 
 def _known(id: str, change: Change) -> Status:

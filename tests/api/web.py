@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from dolgo import Task, task
+from dolgo.api.access.entrance import Entrance
 from dolgo.api.app import Limits, create
 from dolgo.api.call import Message
 from dolgo.api.dispatch import App
@@ -17,10 +18,12 @@ from dolgo.runner.registry import TaskType, mark_of
 from dolgo.store.base import Claim
 from dolgo.store.memory import MemoryStore
 from dolgo.task.announced import Announced
+from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
 from dolgo.task.schedules import Schedules
+from dolgo.task.tokens import Tokens
 from dolgo.task.types import BrokenFile, ErrorCode, Lease, TypeInfo, WorkerInfo
 from tests.store.clock import Clock
 
@@ -85,11 +88,22 @@ class Web:
         self.manager = Manager(self.store, rules=rules, types=self.types, notify=self.notify, fleet=self.fleet, clock=clock)
         self.schedules = Schedules(self.store, self.manager)
         self.health = Healthy()
+        self.tokens = Tokens(self.store)
+        self.audit = Audit(self.store)
+        self.entrance = Entrance(self.tokens)
         self.app = self.make()
         self.http = client(self.app)
 
     def make(self, **options: Any) -> App:
-        return create(self.manager, self.fleet, self.schedules, health=self.health, limits=LIMITS, version="1.2.3", **options)
+        return create(
+            self.manager,
+            self.fleet,
+            self.schedules,
+            health=self.health,
+            limits=LIMITS,
+            version="1.2.3",
+            **{"entrance": self.entrance, "audit": self.audit, **options},
+        )
 
     async def submit(self, type: str = "pause", **members: Any) -> str:
         """The id of a new task."""

@@ -1,0 +1,1 @@
+"""Who may come in: credentials are checked, and what somebody may see and do."""
