@@ -9,17 +9,20 @@ from collections.abc import Mapping
 import msgspec
 
 from dolgo.api import app as web
+from dolgo.api.access.entrance import Entrance
 from dolgo.api.dispatch import App
 from dolgo.errors import DolgoError
 from dolgo.runner.registry import TaskType
 from dolgo.store.base import Claim
 from dolgo.store.memory import MemoryStore
 from dolgo.task.announced import Announced
+from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet, described
 from dolgo.task.health import Health
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
 from dolgo.task.schedules import Schedules
+from dolgo.task.tokens import Tokens
 from dolgo.task.types import FINAL, Task
 from dolgo.testing.inside import Inside
 from dolgo.version import __version__
@@ -73,7 +76,10 @@ class House:
         await self._fleet.announce(me, every=FOR_EVER)
         health = Health(self._store, None, lease=FOR_EVER, web=True)
         schedules = Schedules(self._store, self.manager)
-        return web.create(self.manager, self._fleet, schedules, health=health, limits=web.Limits(), version=__version__)
+        return web.create(
+            self.manager, self._fleet, schedules, health=health, limits=web.Limits(), version=__version__,
+            entrance=Entrance(Tokens(self._store)), audit=Audit(self._store),
+        )  # fmt: skip
 
     async def close(self) -> None:
         """Stop what runs."""
