@@ -17,7 +17,7 @@ import uvloop
 
 from dolgo import __version__
 from dolgo.api import app as web
-from dolgo.api.access.entrance import Entrance, House
+from dolgo.api.access.entrance import Entrance, House, Verifier
 from dolgo.api.dispatch import App
 from dolgo.api.route import Route
 from dolgo.api.server import Server, listen
@@ -147,7 +147,7 @@ class Parts:
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.health = Health(store, self.worker, lease=settings.lease, web=web)
-        self.entrance = Entrance(Tokens(store), _house(settings))
+        self.entrance = Entrance(Tokens(store), _house(settings), verifier=_verifier(settings) if web else None)
         self.audit = Audit(store, keep=settings.audit_keep)
         self.web = web
 
@@ -341,6 +341,21 @@ def _house(settings: Settings) -> House:
     beyond = settings.host not in LOOPBACK
     public = web.DOCS if settings.public_docs else frozenset()
     return House(guarded=beyond and not settings.insecure, public=public, admin=settings.admin_token)
+
+
+def _verifier(settings: Settings) -> Verifier | None:
+    """What checks JWTs, if any are to be taken. Raises BadSetting."""
+    if not (settings.jwt_key or settings.jwt_jwks_url):
+        return None
+    try:
+        from dolgo.api.access.jwts import Jwts, Trust
+    except ModuleNotFoundError as error:
+        raise BadSetting(f"To check JWTs the package {error.name} is needed: pip install 'dolgo[jwt]'.") from None
+    trust = Trust(
+        key=settings.jwt_key, jwks_url=settings.jwt_jwks_url, audience=settings.jwt_audience, issuer=settings.jwt_issuer,
+        algorithms=settings.jwt_algorithms or (),
+    )  # fmt: skip
+    return Jwts(trust)
 
 
 async def _refuse_open_door(parts: Parts) -> None:

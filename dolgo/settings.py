@@ -68,6 +68,15 @@ class Settings:
     )
     insecure: bool = row(False, Flag(), "Listen beyond this machine without asking for a token.", "serve")
     admin_token: str = row("", Secret(32), "A token that may do everything, besides those in the store.", "serve")
+    jwt_key: str = row("", Secret(32), "The secret shared with whoever makes JWTs.", "serve")
+    jwt_jwks_url: str = row(
+        "", Url("https://id.example.org/jwks.json", ("http", "https")), "Where the public keys of makers of JWTs are.", "serve"
+    )
+    jwt_audience: str = row("", Text("dolgo"), "The `aud` that a JWT must have.", "serve")
+    jwt_issuer: str = row("", Text("https://id.example.org"), "The `iss` that a JWT must have.", "serve")
+    jwt_algorithms: tuple[str, ...] | None = row(
+        None, Names(), "Algorithms of JWTs that are taken, comma-separated; all that fit the keys if not given.", "serve"
+    )
     public_docs: bool = row(True, Flag(), "Show /docs and /openapi.json without a token.", "serve")
     audit_keep: float = row(90 * DAY, Seconds(0.1), "How long the audit log tells of what was done.", "serve")
     server: str = row(

@@ -62,7 +62,9 @@ def token_command() -> None:
 @token_command.command("create")
 @setting_options("token")
 @click.argument("name", type=Name())
-@click.option("--scope", "scopes", type=click.Choice(list(Scope)), multiple=True, required=True, help="Repeatable.")
+@click.option(
+    "--scope", "scopes", type=click.Choice([scope.value for scope in Scope]), multiple=True, required=True, help="Repeatable."
+)
 @click.option("--queue", "queues", type=Name(), multiple=True, help="For tasks in this queue alone. Repeatable.")
 @click.option("--type", "types", type=Name(), multiple=True, help="For tasks of this type alone. Repeatable.")
 @click.option("--expires", "lasts", type=Duration(), help="How long it is good for, as 30d.  [default: until it is revoked]")
