@@ -33,6 +33,7 @@ from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
 from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet, this_host
+from dolgo.task.follow import Follow
 from dolgo.task.health import Health
 from dolgo.task.ids import Ids
 from dolgo.task.manager import Manager, Rules
@@ -135,6 +136,7 @@ class Parts:
         self.store = store
         self.fleet = Fleet(store)
         self.notify = Notify(store)
+        self.follow = Follow(store, self.notify)
         rules = Rules(ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses)
         types = Announced(store)
         self.manager = Manager(store, rules=rules, types=types, notify=self.notify, fleet=self.fleet, clock=time.time)
@@ -331,9 +333,8 @@ def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:
     settings = parts.settings
     limits = web.Limits(max_payload=settings.max_payload, max_batch=settings.max_batch)
     return web.create(
-        parts.manager, parts.fleet, parts.schedules,
-        health=parts.health, limits=limits, version=__version__,
-        entrance=parts.entrance, audit=parts.audit, local=host in LOOPBACK, routes=routes,
+        parts.manager, parts.fleet, parts.schedules, follow=parts.follow,
+        health=parts.health, limits=limits, version=__version__, local=host in LOOPBACK, routes=routes,
     )  # fmt: skip
 
 

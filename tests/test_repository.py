@@ -30,6 +30,7 @@ LAYERS = [
     {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.finite"},
     {"dolgo.settings", "dolgo.client"},
     {"dolgo.runner", "dolgo.store"},
+    {"dolgo.task.feed", "dolgo.task.epoch"},
     {"dolgo", "dolgo.task.notify"},  # `dolgo` itself: the public names, for task types alone
     {"dolgo.tasks"},
     {"dolgo.task"},  # the manager and what it is made of

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from dolgo.api import audit, bulk, listing, logs, pages, queues, resources, schedules, submit, tasks
+from dolgo.api import bulk, events, listing, logs, pages, queues, resources, schedules, submit, tasks
 from dolgo.api import health as probes
 from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer
 from dolgo.api.dispatch import App
 from dolgo.api.docs import page
 from dolgo.api.parts import Api, Health, Limits
-from dolgo.api.query import AUDIT, BULK, LINES, LIST, VIEW, WAIT
-from dolgo.api.route import Header, Of, Reply, Route
+from dolgo.api.query import BULK, EVENTS, LINES, LIST, TASK_EVENTS, VIEW, WAIT
+from dolgo.api.route import Header, Reply, Route
 from dolgo.api.schema import (
     Accepted,
     AcceptedBatch,
@@ -23,6 +23,7 @@ from dolgo.api.schema import (
     Batch,
     Changed,
     Empty,
+    Events,
     FullTask,
     Healthy,
     Lines,
@@ -45,12 +46,14 @@ from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotRead
 from dolgo.task.allowed import NewTask
 from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
+from dolgo.task.follow import Follow
 from dolgo.task.manager import Manager
 from dolgo.task.schedules import Schedules as Plans
 from dolgo.task.tokens import Scope
 
 __all__ = ["PROBES", "ROUTES", "Health", "Limits", "create"]
 
+STREAM = "text/event-stream"
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
 
@@ -65,6 +68,7 @@ EXISTING = Header(
     "Dolgo-Existing", {"const": "true"}, "A task of this `unique_key` has not ended: this is it, and nothing is new."
 )
 ETAG = Header("ETag", _TEXT, "The same for the same body.")
+LAST = Header("Last-Event-ID", _TEXT, "Of a stream: the `id` of the last event that was seen.")
 AGAIN = Header("Retry-After", _NUMBER, "Seconds until it is worth asking again; only while the task has not ended.")
 LINK = Header("Link", _TEXT, "The next page, with `rel=next`.")
 
@@ -117,10 +121,22 @@ ROUTES = (
         {202: Reply("It will run again.", Accepted, (LOCATION,))},
         takes=Empty, refuses=CHANGE, of=Of.TASK,
     ),
-    Route("GET", "/types", Scope.READ, resources.list_types, {200: Reply("Every type.", Types)}, of=Of.OWN),
-    Route("GET", "/types/{type}", Scope.READ, resources.get_type, {200: Reply("The type.", ShownType)}, of=Of.TYPE),
-    Route("GET", "/queues", Scope.READ, queues.list_queues, {200: Reply("Every queue.", Queues)}, of=Of.OWN),
-    Route("GET", "/queues/{queue}", Scope.READ, queues.get_queue, {200: Reply("The queue.", ShownQueue)}, of=Of.QUEUE),
+    Route(
+        "GET", "/tasks/{id}/events", events.get_task_events,
+        {
+            200: Reply("A page, or a stream.", Events, streams=STREAM),
+            204: Reply("To a stream: the task has ended, and everything was told."),
+        },
+        query=TASK_EVENTS, headers=(LAST,),
+    ),
+    Route(
+        "GET", "/events", events.get_events, {200: Reply("A page, or a stream.", Events, streams=STREAM)},
+        query=EVENTS, headers=(LAST,),
+    ),
+    Route("GET", "/types", resources.list_types, {200: Reply("Every type.", Types)}),
+    Route("GET", "/types/{type}", resources.get_type, {200: Reply("The type.", ShownType)}),
+    Route("GET", "/queues", queues.list_queues, {200: Reply("Every queue.", Queues)}),
+    Route("GET", "/queues/{queue}", queues.get_queue, {200: Reply("The queue.", ShownQueue)}),
     Route(
         "PATCH", "/queues/{queue}", Scope.OPERATE, queues.limit_queue, {200: Reply("The queue as it is now.", ShownQueue)},
         takes=NewLimits, refuses=(QueueFull,), of=Of.QUEUE,
@@ -190,6 +206,7 @@ def create(
     fleet: Fleet,
     plans: Plans,
     *,
+    follow: Follow,
     health: Health,
     limits: Limits,
     version: str,
@@ -200,5 +217,5 @@ def create(
 ) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
     document = spec(routes, version)
-    api = Api(manager, fleet, plans, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document), audit)
-    return App(api, routes, entrance, local=local)
+    api = Api(manager, fleet, plans, follow, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document))
+    return App(api, routes, local=local)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -41,21 +41,28 @@ class Answer(Struct, frozen=True, gc=False):
     media_type: bytes = JSON
 
 
-class Did(Struct, frozen=True):
-    """What a handler did, as far as the address does not tell: for the audit log."""
+class Streamed(Struct, frozen=True):
+    """An answer whose body comes in pieces, for as long as there are any. Its status is 200."""
 
-    ids: tuple[str, ...] = ()  # of tasks
-    changed: int | None = None  # how many, of many
-    detail: str = ""
+    pieces: AsyncGenerator[bytes]
+    media_type: bytes
+    headers: tuple[Header, ...] = ()
 
 
-NOTHING_MORE = Did()
+class Upgraded(Struct, frozen=True):
+    """The connection speaks something else than HTTP from here on."""
+
+    run: Callable[[Any], Awaitable[None]]  # speaks it through a `Tunnel`, until it is over
+    headers: tuple[Header, ...] = ()
+
+
+Reply = Answer | Streamed | Upgraded
 
 
 class Call:
     """A request: what its path names, its query, its headers, and its body on demand."""
 
-    __slots__ = ("_receive", "caller", "did", "headers", "name", "path", "query", "query_string")
+    __slots__ = ("_receive", "headers", "name", "path", "query", "query_string", "upgrade")
 
     def __init__(
         self, scope: Scope, receive: Receive, *, name: str, query: Mapping[str, Any], headers: Headers, caller: Caller
@@ -65,8 +72,7 @@ class Call:
         self.name = name  # the task, type or queue the path names; empty where it names none
         self.query = query  # parameters as their readers made them; one that was not sent is not in it
         self.headers = headers  # by lower-case name
-        self.caller = caller
-        self.did = NOTHING_MORE
+        self.upgrade: Callable[[tuple[Header, ...]], Any] | None = scope.get("extensions", {}).get("dolgo.upgrade")
         self._receive = receive
 
     async def body(self, limit: int) -> bytes:
@@ -89,17 +95,22 @@ class Call:
 
     async def while_there(self, work: Awaitable[T]) -> T:
         """What `work` answers. Raises Gone, and cancels it, if the client goes away meanwhile. Read the body before."""
-        loop = asyncio.get_running_loop()
-        look = _Look(self._receive)
-        timer = loop.call_later(LOOK_AFTER, look.begin, asyncio.current_task(loop))
-        try:
-            return await work
-        except asyncio.CancelledError:
-            look.raise_if_gone()
-            raise
-        finally:
-            timer.cancel()
-            look.end()
+        return await while_there(self._receive, work)
+
+
+async def while_there(receive: Receive, work: Awaitable[T]) -> T:
+    """What `work` answers. Raises Gone, and cancels it, if the client goes away meanwhile."""
+    loop = asyncio.get_running_loop()
+    look = _Look(receive)
+    timer = loop.call_later(LOOK_AFTER, look.begin, asyncio.current_task(loop))
+    try:
+        return await work
+    except asyncio.CancelledError:
+        look.raise_if_gone()
+        raise
+    finally:
+        timer.cancel()
+        look.end()
 
 
 class _Look:

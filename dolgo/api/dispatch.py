@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dolgo.api import audit, guard, problem
-from dolgo.api.access import limits
-from dolgo.api.access.entrance import Entrance
-from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Scope, Send
+from dolgo.api import guard, problem
+from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Reply, Scope, Send, Streamed, Upgraded, while_there
 from dolgo.api.parts import Api
 from dolgo.api.query import read_query
 from dolgo.api.route import Route
@@ -68,9 +67,14 @@ class App:
         except Exception:
             log.exception("%s %r failed", scope["method"], scope["path"][:SHOWN])
             answer = problem.broken()
-        await _send(answer, send, bodiless=scope["method"] == "HEAD")
+        if isinstance(answer, Streamed):
+            await _stream(answer, scope, receive, send)
+        elif isinstance(answer, Upgraded):
+            await answer.run(scope["extensions"]["dolgo.upgrade"](answer.headers))
+        else:
+            await _send(answer, send, bodiless=scope["method"] == "HEAD")
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         headers = _headers(scope)
         guard.check(scope["method"], headers, local=self._local)
         place, name = self._find(scope["path"])
@@ -139,3 +143,21 @@ async def _send(answer: Answer, send: Send, *, bodiless: bool) -> None:
         headers = headers[3:]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if bodiless else body})
+
+
+async def _stream(streamed: Streamed, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send the pieces as they come, until there are no more or the client goes away."""
+    headers = [(b"content-type", streamed.media_type), (b"x-content-type-options", b"nosniff"), *streamed.headers]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def pieces() -> None:
+        async for piece in streamed.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async with contextlib.aclosing(streamed.pieces):
+        try:
+            if scope["method"] != "HEAD":
+                await while_there(receive, pieces())
+        except Gone:
+            return
+    await send({"type": "http.response.body", "body": b""})

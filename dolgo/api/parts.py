@@ -10,6 +10,7 @@ from msgspec import Struct
 from dolgo.api.call import Answer
 from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
+from dolgo.task.follow import Follow
 from dolgo.task.manager import Manager
 from dolgo.task.schedules import Schedules
 
@@ -41,6 +42,7 @@ class Api(Struct, frozen=True):
     manager: Manager
     fleet: Fleet
     schedules: Schedules
+    follow: Follow
     health: Health
     limits: Limits
     version: str

@@ -8,13 +8,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from dolgo.api.call import Answer, Call
+from dolgo.api.call import Call
+from dolgo.api.call import Reply as Given
 from dolgo.api.parts import Api
 from dolgo.api.query import Param
 from dolgo.errors import Refused
 from dolgo.task.tokens import Scope
 
-Handler = Callable[[Api, Call], Awaitable[Answer]]
+Handler = Callable[[Api, Call], Awaitable[Given]]
 
 
 class Of(Enum):
@@ -43,6 +44,7 @@ class Reply(Struct, frozen=True):
     shows: Any = ()  # the type of the body, or several that it may be; none if there is no body
     headers: tuple[Header, ...] = ()
     media_type: str = "application/json"
+    streams: str | None = None  # the media type under which the same comes as a stream
 
 
 class Route(Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from dolgo.task.allowed import LONGEST_KEY, Keep, Key, Moment, Name, NewTask, Priority, Retries, Tags, Timeout
-from dolgo.task.types import Error, OnParentFailure, Outcome, Status
+from dolgo.task.types import Error, EventKind, OnParentFailure, Outcome, Status
 
 SCHEMAS = "#/components/schemas/"  # where the OpenAPI document keeps them
 MOST_IN_BATCH = 10_000
@@ -312,6 +312,29 @@ class Lines(Struct, frozen=True):
 
     lines: list[ShownLine]
     next: Annotated[str | None, Meta(description="`after` for what comes next; null while there is nothing.")]
+
+
+class ShownEvent(Struct, frozen=True, gc=False):
+    """Something that happened to a task."""
+
+    seq: Annotated[int, Meta(ge=0, description="Its number in the log: larger than that of all before it.")]
+    time: Time
+    event: EventKind
+    id: str
+    type: str
+    queue: str
+    status: Annotated[Status, Meta(description="As it was then.")]
+    attempt: int
+    progress: Annotated[Raw | UnsetType, Meta(description="Of `task.progress`: `done, total, note`.")] = UNSET
+
+
+class Events(Struct, frozen=True):
+    """A part of the event log. It may be shorter than asked for, even empty, while there is more."""
+
+    events: Annotated[list[ShownEvent], Meta(description="In order of `seq`.")]
+    next: Annotated[int, Meta(ge=0, description="`after` for what comes next.")]
+    epoch: Annotated[str, Meta(description="Which log the numbers are of: `EPOCH-SEQ` is a place that no other log has.")]
+    reset: Annotated[bool, Meta(description="Events may be missing before `next`: look at the tasks afresh.")]
 
 
 class Changed(Struct, frozen=True):

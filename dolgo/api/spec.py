@@ -147,6 +147,8 @@ def _reply(route: Route, status: int, reply: Reply, schemas: dict[Any, Json]) ->
         if named:
             content["examples"] = {name: {"value": value} for name, value in named.items()}
         described["content"] = {reply.media_type: content}
+    if reply.streams:
+        described.setdefault("content", {})[reply.streams] = {"schema": {"type": "string"}}
     return described
 
 

@@ -95,7 +95,10 @@ class IdPage(Struct, frozen=True):
 
 
 class EventPage(Struct, frozen=True):
-    """Events in order of `seq`. `reset` when the log no longer reaches back to the place asked for."""
+    """Events in order of `seq`.
+
+    `reset` when the log no longer reaches back to the place asked for: then from the oldest there is; and when it ends before
+    that place: then there are none, and `next` is where it ends."""
 
     events: list[Event]
     next: int  # ask for events after this next time

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dolgo.errors import StoreUnavailable
 from dolgo.logs import SELDOM
 from dolgo.store.base import EventPage, Store
+from dolgo.task.epoch import Epoch
+from dolgo.task.feed import Channel, Feed, Wanted
 from dolgo.task.types import FINAL, End, Event, Settlement
 
 log = logging.getLogger("dolgo.notify")
@@ -81,10 +83,12 @@ class Watch:
 
 
 class Notify:
-    """Passes events of the log to those who watch a task."""
+    """Passes events of the log to those who watch a task, and to the streams."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.epoch = Epoch(store)
+        self.feed = Feed()
         self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
         self._after = 0
         self._follower: asyncio.Task[None] | None = None
@@ -105,6 +109,29 @@ class Notify:
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def position(self) -> int:
+        """The newest event that was passed on."""
+        return self._after
+
+    async def join(self, wanted: Wanted) -> Channel:
+        """Where all events that fit come past, from now on. End it with `leave`."""
+        if not self._following:
+            head = await self._store.head()
+            if not self._closed and not self._following:
+                self._after = head
+        channel = self.feed.join(wanted, self._after)
+        if not self._closed and not self._following:
+            self._start(self._after)
+        return channel
+
+    def leave(self, channel: Channel) -> None:
+        self.feed.leave(channel)
+
+    @property
+    def _following(self) -> bool:
+        return self._follower is not None and not self._follower.done()
+
     def unwatch(self, id: str, watch: Watch) -> None:
         """Nothing reaches the watch any more. Calling it twice is harmless."""
         watches = self._watches.get(id, set())
@@ -122,6 +149,7 @@ class Notify:
         """Wake everybody: waits answer as things stand. Later watches are woken at once."""
         self._closed = True
         self._tell_all()
+        self.feed.close()
         if self._follower is not None:
             self._follower.cancel()
 
@@ -129,20 +157,22 @@ class Notify:
         """Start the follower unless it is at work, from where the log ends now."""
         if self._closed:
             self._tell_all()
-        elif self._follower is None or self._follower.done():
+        elif not self._following:
             self._start(await self._store.head())
 
     def _start(self, head: int) -> None:
         """Unless another watch has done so meanwhile: from another place, and nothing after that must be skipped."""
-        if not self._closed and (self._follower is None or self._follower.done()):
+        if not self._closed and not self._following:
             self._after = head
             self._follower = asyncio.create_task(self._follow(), name="notify")
 
     async def _follow(self) -> None:
-        while self._watches:
+        while self._watches or self.feed:
             rung = self._store.log.count
             try:
                 page = await self._store.events(self._after, PAGE)
+                if page.reset:
+                    await self._begin_anew(page)
             except StoreUnavailable as error:
                 log.warning("The event log cannot be read: %s", error, extra=SELDOM)
                 await asyncio.sleep(PAUSE)
@@ -153,16 +183,28 @@ class Notify:
                 await asyncio.sleep(PAUSE)
                 continue
             self._pass_on(page)
-            if not page.events:
+            if page.events:
+                await asyncio.sleep(0)  # those who were woken may take theirs before more comes
+            else:
                 await self._store.log.wait(rung)
 
+    async def _begin_anew(self, page: EventPage) -> None:
+        """The log does not go on where it was read last: its end is lost, or its beginning was trimmed before it was read."""
+        if page.next < self._after:
+            log.warning("The event log ends at %d and was read up to %d: its end is lost.", page.next, self._after)
+            await self.epoch.renew()
+        self._after = await self._store.head()
+        self._tell_all()
+        self.feed.reset(self._after)
+
     def _pass_on(self, page: EventPage) -> None:
-        self._after = page.next
         if page.reset:
-            self._tell_all()
-        for event in page.events:
+            return
+        self._after = page.next
+        for event in page.events if self._watches else ():
             for watch in self._watches.get(event.id, ()):
                 watch.tell(event)
+        self.feed.pass_on(page.events)
 
     def _tell_all(self) -> None:
         for watches in self._watches.values():

@@ -20,6 +20,7 @@ from dolgo.store.memory import MemoryStore
 from dolgo.task.announced import Announced
 from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
+from dolgo.task.follow import Follow
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
 from dolgo.task.schedules import Schedules
@@ -87,6 +88,7 @@ class Web:
         rules = Rules(max_payload=LIMITS.max_payload)
         self.manager = Manager(self.store, rules=rules, types=self.types, notify=self.notify, fleet=self.fleet, clock=clock)
         self.schedules = Schedules(self.store, self.manager)
+        self.follow = Follow(self.store, self.notify)
         self.health = Healthy()
         self.tokens = Tokens(self.store)
         self.audit = Audit(self.store)
@@ -95,15 +97,8 @@ class Web:
         self.http = client(self.app)
 
     def make(self, **options: Any) -> App:
-        return create(
-            self.manager,
-            self.fleet,
-            self.schedules,
-            health=self.health,
-            limits=LIMITS,
-            version="1.2.3",
-            **{"entrance": self.entrance, "audit": self.audit, **options},
-        )
+        parts = {"follow": self.follow, "health": self.health, "limits": LIMITS, "version": "1.2.3"}
+        return create(self.manager, self.fleet, self.schedules, **parts, **options)
 
     async def submit(self, type: str = "pause", **members: Any) -> str:
         """The id of a new task."""

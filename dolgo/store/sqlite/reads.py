@@ -64,16 +64,16 @@ def gating(connection: Connection) -> int:
 def events(connection: Connection, lines: Lines, after: int, limit: int) -> EventPage:
     with one_moment(connection):  # or what is trimmed in between would be missed without a reset
         first, last = run(connection, "log_ends").fetchone()
-        if last is None or after > last or after + 1 < first:
+        if last is None or after > last:
             return EventPage([], last or 0, reset=after != (last or 0))
         rows = run(connection, "events", after, limit).fetchall()
     if any(row[3] not in lines.by_number for row in rows):
         lines.read(connection)
-    return event_page(rows, lines, after)
+    return event_page(rows, lines, after, reset=after + 1 < first)
 
 
-def event_page(rows: list[Row], lines: Lines, after: int) -> EventPage:
-    return EventPage([to_event(row, lines.by_number[row[3]]) for row in rows], rows[-1][0] if rows else after)
+def event_page(rows: list[Row], lines: Lines, after: int, *, reset: bool = False) -> EventPage:
+    return EventPage([to_event(row, lines.by_number[row[3]]) for row in rows], rows[-1][0] if rows else after, reset)
 
 
 # -- besides the records

@@ -1,0 +1,148 @@
+"""The newest events, sorted by who wants them. Who asks for the same shares what is held, so many cost little more than one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
+
+from msgspec import Struct
+
+from dolgo.task.types import Event, Status
+
+HELD = 1_000  # events of a channel; who is farther behind reads the log
+RESERVED = "dolgo."  # types of our own, told of to those alone who name them
+
+
+class Wanted(Struct, frozen=True):
+    """Which events somebody wants: those for which all that is named holds."""
+
+    id: str | None = None
+    type: str | None = None
+    queue: str | None = None
+    status: Status | None = None
+
+    def fits(self, event: Event) -> bool:
+        """Whether the event is among them."""
+        return (
+            (self.id is None or self.id == event.id)
+            and (self.type is None or self.type == event.type)
+            and (self.queue is None or self.queue == event.queue)
+            and (self.status is None or self.status == event.status)
+            and (self.type is not None or self.id is not None or not event.type.startswith(RESERVED))
+        )
+
+
+class Passed:
+    """An event on its way, and what the web makes of it: once for all who get it."""
+
+    __slots__ = ("event", "shown")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.shown: bytes | None = None
+
+
+class Channel:
+    """The newest events that fit what is wanted."""
+
+    def __init__(self, wanted: Wanted, since: int) -> None:
+        self.wanted = wanted
+        self.since = since  # every later event that fits is held
+        self.members = 0
+        self._held: deque[Passed] = deque()
+        self._waiting: set[Callable[[], None]] = set()
+
+    def put(self, passed: Passed) -> None:
+        """One more event, if it fits."""
+        if self.wanted.fits(passed.event):
+            self._held.append(passed)
+            if len(self._held) > HELD:
+                self.since = self._held.popleft().event.seq
+            self._wake()
+
+    def after(self, seq: int) -> list[Passed]:
+        """The events held that have a larger number. From before `since` some are missing."""
+        found = list(takewhile(lambda passed: passed.event.seq > seq, reversed(self._held)))
+        found.reverse()
+        return found
+
+    def begin_anew(self, since: int) -> None:
+        """What is held is no part of the log any more, or something between is missing."""
+        self._held.clear()
+        self.since = since
+        self._wake()
+
+    def call(self, wake: Callable[[], None]) -> None:
+        """Call this once, at the next event."""
+        self._waiting.add(wake)
+
+    def forget(self, wake: Callable[[], None]) -> None:
+        self._waiting.discard(wake)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for wake in waiting:
+            wake()
+
+
+class Feed:
+    """The channels there are, by what tells most of them apart."""
+
+    def __init__(self) -> None:
+        self.resets = 0  # times that what was told did not go on without a gap
+        self.closed = False
+        self._channels: dict[Wanted, Channel] = {}
+        self._places: dict[tuple[str, str | None], list[Channel]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._channels)
+
+    def join(self, wanted: Wanted, since: int) -> Channel:
+        """The channel of what is wanted; a new one holds what comes after `since`. End with `leave`."""
+        channel = self._channels.get(wanted)
+        if channel is None:
+            channel = self._channels[wanted] = Channel(wanted, since)
+            self._places.setdefault(_place(wanted), []).append(channel)
+        channel.members += 1
+        return channel
+
+    def leave(self, channel: Channel) -> None:
+        channel.members -= 1
+        if not channel.members:
+            del self._channels[channel.wanted]
+            place = _place(channel.wanted)
+            self._places[place].remove(channel)
+            if not self._places[place]:
+                del self._places[place]
+
+    def pass_on(self, events: Iterable[Event]) -> None:
+        """Each event to the channels it may fit."""
+        for event in events if self._channels else ():
+            passed = Passed(event)
+            for place in (("id", event.id), ("type", event.type), ("queue", event.queue), ("", None)):
+                for channel in self._places.get(place, ()):
+                    channel.put(passed)
+
+    def reset(self, since: int) -> None:
+        """The log does not go on where it was read last: it goes on after `since`."""
+        self.resets += 1
+        for channel in self._all():
+            channel.begin_anew(since)
+
+    def close(self) -> None:
+        """Wake everybody, for the last time."""
+        self.closed = True
+        for channel in self._all():
+            channel.begin_anew(channel.since)
+
+    def _all(self) -> Iterator[Channel]:
+        return iter(tuple(self._channels.values()))
+
+
+def _place(wanted: Wanted) -> tuple[str, str | None]:
+    if wanted.id is not None:
+        return "id", wanted.id
+    if wanted.type is not None:
+        return "type", wanted.type
+    return ("", None) if wanted.queue is None else ("queue", wanted.queue)
