@@ -17,7 +17,7 @@ DolgoError
 │   ├── InvalidPayload           422 invalid-payload
 │   ├── InvalidRequest           422 invalid-request
 │   ├── IdempotencyKeyReused     422 idempotency-key-reused
-│   ├── RateLimited              429 rate-limited
+│   ├── UpgradeRequired          426 upgrade-required
 │   ├── HeadTooLarge             431 head-too-large
 │   ├── QueueFull                503 queue-full
 │   ├── StoreUnavailable         503 store-unavailable
@@ -180,14 +180,10 @@ class IdempotencyKeyReused(Refused):
     status, slug = 422, "idempotency-key-reused"
 
 
-class RateLimited(Refused):
-    """This token asks more often than it may."""
+class UpgradeRequired(Refused):
+    """This address speaks WebSocket."""
 
-    status, slug, retry_after = 429, "rate-limited", 1
-
-    def __init__(self, detail: str = "", problems: Sequence[Problem] = (), *, retry_after: int = 1) -> None:
-        super().__init__(detail, problems)
-        self.retry_after = retry_after
+    status, slug = 426, "upgrade-required"
 
 
 class HeadTooLarge(Refused):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dolgo.api import bulk, events, listing, logs, pages, queues, resources, schedules, submit, tasks
+from dolgo.api import bulk, events, listing, logs, pages, queues, resources, schedules, socket, submit, tasks
 from dolgo.api import health as probes
 from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer
@@ -42,7 +42,7 @@ from dolgo.api.schema import (
     Workers,
 )  # fmt: skip
 from dolgo.api.spec import spec
-from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType
+from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType, UpgradeRequired
 from dolgo.task.allowed import NewTask
 from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
@@ -133,6 +133,7 @@ ROUTES = (
         "GET", "/events", events.get_events, {200: Reply("A page, or a stream.", Events, streams=STREAM)},
         query=EVENTS, headers=(LAST,),
     ),
+    Route("GET", "/ws", socket.open_socket, {101: Reply("WebSocket is spoken from here on.")}, refuses=(UpgradeRequired,)),
     Route("GET", "/types", resources.list_types, {200: Reply("Every type.", Types)}),
     Route("GET", "/types/{type}", resources.get_type, {200: Reply("The type.", ShownType)}),
     Route("GET", "/queues", queues.list_queues, {200: Reply("Every queue.", Queues)}),

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from dolgo.api import problem
 from dolgo.api.outgoing import Outgoing
+from dolgo.api.tunnel import Tunnel, switching
 from dolgo.errors import HeadTooLarge, MalformedRequest, Refused, RequestTimeout, TargetTooLong
 
 MOST_UNREAD = 65_536  # bytes of a head, of trailers, of anything that is not body
@@ -59,6 +60,8 @@ class Connection(HttpToolsProtocol):
         self._length = 0.0  # of the body; infinite where only its end will tell
         self._skipped = b""  # the header that frames a body which the parser skips
         self._active: RequestResponseCycle | None = None
+        self._offered: RequestResponseCycle | None = None  # it may end HTTP here: what follows is held until it is answered
+        self._tunnel: Tunnel | None = None  # what is spoken instead of HTTP
         self._left, self._stuck = 0, 0.0  # bytes not sent yet, and since when there were as many
 
     # -- the transport
@@ -73,6 +76,8 @@ class Connection(HttpToolsProtocol):
         if self._active is not None and self._active is not self.cycle:  # uvicorn tells the newest request alone
             self._active.disconnected = True
             self._active.message_event.set()
+        if self._tunnel is not None:
+            self._tunnel.gone()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -82,9 +87,12 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._out.closing or self._last is not None:
             return  # read so that the client sees its answer, and thrown away
+        if self._tunnel is not None:
+            self._tunnel.fed(data)
+            return
         if self._at == _BETWEEN:
             self.since = self.loop.time()
-        if self._held or self.pipeline or len(data) > PIECE:
+        if self._offered is not None or self._held or self.pipeline or len(data) > PIECE:
             self._held += data
             self._go_on()
         else:
@@ -94,7 +102,7 @@ class Connection(HttpToolsProtocol):
         """Parse what is held, until a request has to wait for another."""
         data, self._held = memoryview(self._held), b""
         start = 0
-        while start < len(data) and not self.pipeline and self._last is None and not self._out.closing:
+        while start < len(data) and not self.pipeline and self._offered is None and self._last is None and not self._out.closing:
             self._parse(data[start : start + PIECE])
             start += PIECE
         if start < len(data) and self._last is None:
@@ -120,8 +128,21 @@ class Connection(HttpToolsProtocol):
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self._parse(b"POST / HTTP/1.1\r\nconnection: close\r\n%b\r\n\r\n" % self._skipped)
             self._skipped = b""
-        if rest:
+        if self._offered is not None:
+            self._held = rest + self._held
+        elif rest:
             self._parse(rest)
+
+    def _switch(self, headers: tuple[tuple[bytes, bytes], ...]) -> Tunnel:
+        """Take the upgrade that the request under way offers: HTTP is over here."""
+        assert self._offered is not None
+        self._out.write(switching([*self.server_state.default_headers, *headers]))
+        self._offered.disconnected = True  # uvicorn expects no answer any more
+        self._tunnel = Tunnel(self._out, self.flow, end=lambda: self._end_with(None))
+        held, self._held = self._held, b""
+        self.flow.resume_reading()
+        self._tunnel.fed(held)
+        return self._tunnel
 
     # -- the parser
 
@@ -160,7 +181,8 @@ class Connection(HttpToolsProtocol):
         self._fill_scope(version)
         self._at, self._unread, self._body_size = _BODY, 0, 0
         keep_alive = version == "1.1" and self.parser.should_keep_alive()
-        if self.parser.should_upgrade():
+        offers = self.parser.should_upgrade()
+        if offers:
             keep_alive = self._decline_upgrade() and keep_alive
         before = self._active
         self.cycle = _Cycle(
@@ -176,7 +198,9 @@ class Connection(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        self.cycle.large = self._length > MOST_UNREAD
+        if offers and version == "1.1" and self.scope["method"] == "GET" and not self._length:
+            self._offered = self.cycle
+            self.scope["extensions"] = {"dolgo.upgrade": self._switch}  # type: ignore[dict-item]
         if before is None or before.response_complete:
             self._begin(self.cycle)
         else:
@@ -248,6 +272,8 @@ class Connection(HttpToolsProtocol):
         self.since = self.loop.time()
         if self._out.closing:
             return
+        if self._offered is not None and self._offered.response_complete:
+            self._offered = None
         if self.pipeline:
             self._begin(self.pipeline.pop()[0])
         elif self._last is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 
 from dolgo.api import stream as sse
@@ -42,7 +43,7 @@ async def get_task_events(api: Api, call: Call) -> Reply:
 
     As `GET /events`. The stream ends after the task has, and to come back to it then is answered with `204`, at which a browser
     stops coming back."""
-    look = _look(api, call)
+    look = functools.partial(api.manager.get, call.name)
     task = await look()
     wanted = Wanted(call.name)
     if not _streams(call):
@@ -64,13 +65,6 @@ async def _task_page(api: Api, call: Call, wanted: Wanted, look: Callable[[], Aw
         return Batch(events, Place(events[-1].event.seq, stream.place.epoch))
     finally:
         stream.close()
-
-
-def _look(api: Api, call: Call) -> Callable[[], Awaitable[Task]]:
-    async def look() -> Task:
-        return await api.manager.get(call.name)
-
-    return look
 
 
 def _streams(call: Call) -> bool:

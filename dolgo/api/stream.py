@@ -45,7 +45,7 @@ def shown(passed: Passed) -> bytes:
 async def everything(follow: Follow, stream: Stream) -> AsyncGenerator[bytes]:
     """What is sent of a stream, until the service stops."""
     try:
-        yield BEGIN + _heartbeat(stream.place)
+        yield BEGIN + (b"\n" if stream.ready else _heartbeat(stream.place))
         while not stream.over:
             batch = await _next(stream)
             if batch is None:

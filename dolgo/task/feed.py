@@ -92,6 +92,7 @@ class Feed:
     def __init__(self) -> None:
         self.resets = 0  # times that what was told did not go on without a gap
         self.closed = False
+        self._at_close: set[Callable[[], None]] = set()
         self._channels: dict[Wanted, Channel] = {}
         self._places: dict[tuple[str, str | None], list[Channel]] = {}
 
@@ -135,6 +136,15 @@ class Feed:
         self.closed = True
         for channel in self._all():
             channel.begin_anew(channel.since)
+        for wake in self._at_close:
+            wake()
+
+    def at_close(self, wake: Callable[[], None]) -> None:
+        """Call this when nothing more will come. End with `not_at_close`."""
+        self._at_close.add(wake)
+
+    def not_at_close(self, wake: Callable[[], None]) -> None:
+        self._at_close.discard(wake)
 
     def _all(self) -> Iterator[Channel]:
         return iter(tuple(self._channels.values()))

@@ -125,7 +125,10 @@ class Stream:
         """Call this once there may be something to take. For those who wait for several streams."""
         self._channel.call(wake)
 
-    def close(self) -> None:
+    def close(self, wake: Callable[[], None] | None = None) -> None:
+        """Let go of it; `wake` is not called any more."""
+        if wake is not None:
+            self._channel.forget(wake)
         self._notify.leave(self._channel)
 
     def _falls_behind(self) -> bool:
@@ -223,6 +226,18 @@ class Follow:
             if not page.events or page.events[-1].time > end:
                 return False
             before = page.next
+
+    @property
+    def over(self) -> bool:
+        """The service stops: nothing more will come."""
+        return self._notify.closed
+
+    def at_close(self, wake: Callable[[], None]) -> None:
+        """Call this when the service stops. End with `not_at_close`."""
+        self._notify.feed.at_close(wake)
+
+    def not_at_close(self, wake: Callable[[], None]) -> None:
+        self._notify.feed.not_at_close(wake)
 
     async def head(self) -> int:
         """The newest event of all. Raises StoreUnavailable."""
