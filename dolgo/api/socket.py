@@ -258,7 +258,7 @@ class Session:
         self._send(id, batch)
         self._flush()
         await self._tunnel.drain()
-        await self._follow.rest()
+        await self._follow.rest(batch)
 
     def _send(self, id: str, batch: Batch) -> None:
         at = batch.place

@@ -52,7 +52,7 @@ async def everything(follow: Follow, stream: Stream) -> AsyncGenerator[bytes]:
                 yield _heartbeat(stream.place)
             elif text := _text(batch):
                 yield text
-                await follow.rest()
+                await follow.rest(batch)
     finally:
         stream.close()
 
@@ -86,13 +86,10 @@ async def one_task(
 async def _next(stream: Stream) -> Batch | None:
     """What there is to tell; None if there was nothing for a while, or the store cannot be read."""
     try:
-        batch = await stream.take(AT_ONCE)
-        if not batch.events and not batch.reset and not batch.lagged and not stream.ready:
+        if not stream.ready:
             await stream.wait(HEARTBEAT)
-            batch = await stream.take(AT_ONCE)
-            if not batch.events and not batch.reset and not stream.ready:
-                return None
-        return batch
+        batch = await stream.take(AT_ONCE)
+        return batch if batch.events or batch.reset or batch.lagged or stream.ready else None
     except NotFound:
         raise
     except Refused as error:
@@ -117,13 +114,17 @@ def _text(batch: Batch) -> bytes:
     told = [_told("reset", batch.place)] if batch.reset else []
     if batch.lagged:
         told.append(b'event: lagged\ndata: {"epoch":"%b"}\n\n' % (batch.place.epoch or "").encode())
-    epoch = (batch.place.epoch or "").encode()
+    epoch = batch.place.epoch or ""
     return b"".join(told + [_one(passed, epoch) for passed in batch.events])
 
 
-def _one(passed: Passed, epoch: bytes) -> bytes:
-    event = passed.event
-    return b"id: %b-%d\nevent: %b\ndata: %b\n\n" % (epoch, event.seq, event.kind.encode(), shown(passed))
+def _one(passed: Passed, epoch: str) -> bytes:
+    """An event as a stream has it, made once for all streams."""
+    if passed.framed is None or passed.framed[0] != epoch:
+        event = passed.event
+        id, kind = f"{epoch}-{event.seq}".encode(), event.kind.encode()
+        passed.framed = epoch, b"id: %b\nevent: %b\ndata: %b\n\n" % (id, kind, shown(passed))
+    return passed.framed[1]
 
 
 def _until_the_end(batch: Batch) -> tuple[bytes, bool]:

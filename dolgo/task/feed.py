@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
@@ -11,6 +12,7 @@ from msgspec import Struct
 from dolgo.task.types import Event, Status
 
 HELD = 1_000  # events of a channel; who is farther behind reads the log
+AT_ONCE = 100  # of those who wait, woken in one turn of the loop
 RESERVED = "dolgo."  # types of our own, told of to those alone who name them
 
 
@@ -36,11 +38,12 @@ class Wanted(Struct, frozen=True):
 class Passed:
     """An event on its way, and what the web makes of it: once for all who get it."""
 
-    __slots__ = ("event", "shown")
+    __slots__ = ("event", "framed", "shown")
 
     def __init__(self, event: Event) -> None:
         self.event = event
-        self.shown: bytes | None = None
+        self.shown: bytes | None = None  # as JSON
+        self.framed: tuple[str, bytes] | None = None  # with the epoch, as a stream has it
 
 
 class Channel:
@@ -81,9 +84,16 @@ class Channel:
         self._waiting.discard(wake)
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, set()
-        for wake in waiting:
-            wake()
+        waiting, self._waiting = list(self._waiting), set()
+        _wake_some(waiting)
+
+
+def _wake_some(waiting: list[Callable[[], None]]) -> None:
+    """Wake so many, and the others in later turns of the loop: what they do then must not keep everybody else waiting."""
+    for wake in waiting[:AT_ONCE]:
+        wake()
+    if len(waiting) > AT_ONCE:
+        asyncio.get_running_loop().call_soon(_wake_some, waiting[AT_ONCE:])
 
 
 class Feed:

@@ -16,6 +16,7 @@ from dolgo.task.types import FINAL, Event, EventKind, Task
 PAGE = 1_000  # events read from the store at once
 MOST_BEHIND = 10_000  # events a stream may fall behind before it loses progress and log lines
 MOST_READ = 100_000  # events looked at for one page
+MANY = 16  # events of a batch after which a stream rests: they come faster than it can be woken for each
 REST = 0.0002  # seconds a stream leaves to everybody else after a batch, for each that does so at the same time
 SLACK = 1.0  # seconds by which times in the log may not be in order
 GLANCE = 0.02  # seconds between two looks whether the log was read far enough
@@ -200,8 +201,10 @@ class Follow:
         finally:
             stream.close()
 
-    async def rest(self) -> None:
-        """A pause after a batch: the longer, the more streams have something to send, so that they leave time for other work."""
+    async def rest(self, batch: Batch) -> None:
+        """A pause after a large batch: the longer, the more streams have one, so that they leave time for other work."""
+        if len(batch.events) < MANY:
+            return
         self._resting += 1
         try:
             await asyncio.sleep(REST * self._resting)
