@@ -17,6 +17,8 @@ def check_task(task: NewTask) -> None:
     for tag in task.tags:
         _text("tags", tag)
     _octets("payload", task.payload)
+    if task.extras is not None:
+        _octets("extras", task.extras)
     _number("priority", task.priority)
     _number("max_attempts", task.max_attempts)
     if not isfinite((task.run_at or 0.0) + task.delay - task.lead):

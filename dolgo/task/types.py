@@ -115,6 +115,7 @@ class NewTask(Struct, frozen=True, gc=False):
     on_parent_failure: OnParentFailure = OnParentFailure.CANCEL
     unique_key: str | None = None  # at most one unfinished task of a type has it
     limit_key: str | None = None  # those of one key share a limit
+    extras: bytes | None = None  # JSON, opaque to stores: what travels with it besides its payload
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -150,6 +151,7 @@ class Task(Struct, frozen=True, kw_only=True):
     on_parent_failure: OnParentFailure
     unique_key: str | None
     limit_key: str | None
+    extras: bytes | None = None
 
 
 class Details(Struct, frozen=True):
@@ -181,6 +183,7 @@ class Lease(Struct, frozen=True):
     generation: int = 0
     timeout: float | None = None  # seconds
     limit_key: str | None = None
+    extras: bytes | None = None
 
 
 class Settlement(Struct, frozen=True):

@@ -72,7 +72,15 @@ class StoreMachine(Looks):
             fields["on_parent_failure"] = kin.get("on_parent_failure", OnParentFailure.CANCEL)
             if (each["type"], fields.get("unique_key")) in {(new.type, new.unique_key) for new in news}:
                 fields["unique_key"] = None  # nobody sends two of one key in one call
-            news.append(task(id=fresh_id(), tags=(each["queue"],), payload=b'{"n":%d}' % len(self.ids), **fields))
+            news.append(
+                task(
+                    id=fresh_id(),
+                    tags=(each["queue"],),
+                    payload=b'{"n":%d}' % len(self.ids),
+                    extras=b"[%d]" % wait if wait > 0 else None,
+                    **fields,
+                )
+            )
         return news
 
     # -- rules: the life of a task

@@ -153,6 +153,7 @@ class Model(Kin):
             generation=one.generation,
             timeout=new.timeout,
             limit_key=new.limit_key,
+            extras=new.extras,
         )
 
     def check_next(self, claim: Claim, answer: Claimed) -> None:
@@ -348,7 +349,7 @@ class Model(Kin):
     def check_task(self, found: Task) -> None:
         one = self.tasks[found.id]
         check(found, one.new, "type", "hash", "queue", "payload", "priority", "max_attempts", "tags")
-        check(found, one.new, "timeout", "keep", "expires_at", "on_parent_failure", "unique_key", "limit_key")
+        check(found, one.new, "timeout", "keep", "expires_at", "on_parent_failure", "unique_key", "limit_key", "extras")
         check(found, one, "status", "created_at", "attempt", "failures", "losses", "finished_at", "result")
         check(found, one, "deferrals", "generation")
         if one.status not in FINAL:

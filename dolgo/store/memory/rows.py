@@ -58,6 +58,7 @@ class Row:
             generation=task.generation,
             timeout=task.timeout,
             limit_key=task.limit_key,
+            extras=task.extras,
         )
 
 
@@ -94,6 +95,7 @@ def submitted(new: NewTask, now: float) -> Task:
         on_parent_failure=new.on_parent_failure,
         unique_key=new.unique_key,
         limit_key=new.limit_key,
+        extras=new.extras,
     )
 
 

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from dolgo.store.base import Renewed, Submitted
 from dolgo.task.types import (
@@ -66,12 +66,27 @@ def from_octets(value: Raw) -> bytes:
 
 # -- the body: what of a task only its readers look into
 
-Body = tuple[str, str, str, int, int, list[str], float | None, bytes]
+
+class Body(Struct, frozen=True, array_like=True):
+    """Extras stand at the end, and only where there are some: so every body written before there were any is read as well."""
+
+    type: str
+    hash: str
+    queue: str
+    priority: int
+    max_attempts: int
+    tags: tuple[str, ...]
+    timeout: float | None
+    payload: bytes
+    extras: bytes | None = None
+
+
 _decode_body = msgspec.msgpack.Decoder(Body).decode
 
 
 def body_of(new: NewTask) -> bytes:
-    return encode((new.type, new.hash, new.queue, new.priority, new.max_attempts, new.tags, new.timeout, new.payload))
+    extras = () if new.extras is None else (new.extras,)
+    return encode((new.type, new.hash, new.queue, new.priority, new.max_attempts, new.tags, new.timeout, new.payload, *extras))
 
 
 # -- questions
@@ -157,9 +172,9 @@ def to_leases(rows: Sequence[Head], bodies: Sequence[bytes]) -> list[Lease]:
 
 def to_lease(row: Head, body: bytes) -> Lease:
     id, token, attempt, failures, losses, deferrals, generation, suspect, limit_key = row
-    type, hash, queue, _, max_attempts, tags, timeout, payload = _decode_body(body)
-    return Lease(id, token, type, hash, queue, payload, attempt, failures, losses, max_attempts, suspect == 1, tuple(tags),
-                 deferrals, generation, timeout, limit_key or None)  # fmt: skip
+    it = _decode_body(body)
+    return Lease(id, token, it.type, it.hash, it.queue, it.payload, attempt, failures, losses, it.max_attempts, suspect == 1,
+                 it.tags, deferrals, generation, it.timeout, limit_key or None, it.extras)  # fmt: skip
 
 
 def to_renewed(answer: Head, bodies: Sequence[bytes]) -> Renewed:
@@ -174,18 +189,18 @@ def to_tasks(ids: Sequence[str], rows: Sequence[Head | bool], blobs: Iterator[by
 def to_task(id: str, row: Head, blobs: Iterator[bytes]) -> Task:
     (state, _, run_at, _, attempt, failures, losses, deferrals, generation, suspect, cancel_asked, run_anyway, _, limit_key,
      unique_key, _, worker, created_at, started_at, finished_at, keep, _, expires_at, history, _, error, _) = row  # fmt: skip
-    body, result = next(blobs), next(blobs)
-    type, hash, queue, priority, max_attempts, tags, timeout, payload = _decode_body(body)
+    body, result = _decode_body(next(blobs)), next(blobs)
     return Task(
-        id=id, type=type, hash=hash, queue=queue, status=_status(state), payload=payload, priority=priority,
-        run_at=float(run_at), attempt=attempt, max_attempts=max_attempts, failures=failures, losses=losses, deferrals=deferrals,
-        generation=generation, suspect=suspect == 1, cancel_asked=cancel_asked == 1, tags=tuple(tags),
+        id=id, type=body.type, hash=body.hash, queue=body.queue, status=_status(state), payload=body.payload,
+        priority=body.priority, run_at=float(run_at), attempt=attempt, max_attempts=body.max_attempts,
+        failures=failures, losses=losses, deferrals=deferrals, generation=generation, suspect=suspect == 1,
+        cancel_asked=cancel_asked == 1, tags=body.tags,
         created_at=float(created_at), started_at=_time(started_at), finished_at=_time(finished_at), worker=worker or None,
         result=result or None, error=_decode_error(error) if error else None,
-        history=tuple(_to_attempt(next(blobs)) for _ in range(history)), timeout=timeout,
+        history=tuple(_to_attempt(next(blobs)) for _ in range(history)), timeout=body.timeout,
         keep=None if keep == -1 else float(keep), expires_at=_time(expires_at),
         on_parent_failure=OnParentFailure.RUN if run_anyway else OnParentFailure.CANCEL,
-        unique_key=unique_key or None, limit_key=limit_key or None,
+        unique_key=unique_key or None, limit_key=limit_key or None, extras=body.extras,
     )  # fmt: skip
 
 

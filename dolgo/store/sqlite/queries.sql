@@ -68,9 +68,10 @@ SELECT (SELECT min(run_at) FROM task WHERE state = 2),
 -- name: submit              in per row: id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload
 INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload) VALUES {rows}
 
--- name: submit_full         the same, and limit_key, timeout, keep, needed_until, expires_at, run_anyway, unique_key, finished_at, error
+-- name: submit_full         the same, and limit_key, timeout, keep, needed_until, expires_at, run_anyway, unique_key, extras,
+--                           finished_at, error
 INSERT INTO task (id, line, state, rank, run_at, priority, max_attempts, created_at, tags, payload, limit_key, timeout, keep,
-    needed_until, expires_at, run_anyway, unique_key, finished_at, error) VALUES {rows}
+    needed_until, expires_at, run_anyway, unique_key, extras, finished_at, error) VALUES {rows}
 
 -- name: log                 in per row: time, id, line, state, attempt
 INSERT INTO event (time, id, line, state, attempt) VALUES {rows}
@@ -95,11 +96,11 @@ SELECT EXISTS (SELECT 1 FROM task WHERE line = ? AND state = 3)
 UPDATE task SET state = 4, attempt = attempt + 1, token = lower(hex(randomblob(8))), worker = ?, started_at = ?, lease_until = ?
 WHERE n IN (SELECT value FROM json_each(?)) AND state = 3 AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
 RETURNING rank, id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
-    limit_key
+    limit_key, extras
 
 -- name: held                every lease of a worker; in: worker
 SELECT id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout, limit_key,
-    cancel_asked FROM task WHERE worker = ? AND state = 4
+    extras, cancel_asked FROM task WHERE worker = ? AND state = 4
 
 -- name: renew               in: lease_until, worker, JSON array of ids
 UPDATE task SET lease_until = ? WHERE worker = ? AND state = 4 AND id IN (SELECT value FROM json_each(?))

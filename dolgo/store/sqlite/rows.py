@@ -34,7 +34,7 @@ _HISTORY = (
 TASK_COLUMNS = (
     "task.id, line.type, line.hash, line.queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, "
     "deferrals, generation, suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, "
-    f"keep, expires_at, run_anyway, unique_key, limit_key, {_HISTORY}"
+    f"keep, expires_at, run_anyway, unique_key, limit_key, extras, {_HISTORY}"
 )
 TASK_FROM = "FROM task JOIN line ON line.n = task.line"
 
@@ -50,7 +50,7 @@ def to_task(row: tuple[Any, ...]) -> Task:
     """The task of a row of TASK_COLUMNS."""
     (id, type, hash, queue, state, payload, priority, run_at, attempt, max_attempts, failures, losses, deferrals, generation,
      suspect, cancel_asked, tags, created_at, started_at, finished_at, worker, result, error, timeout, keep, expires_at,
-     run_anyway, unique_key, limit_key, history) = row  # fmt: skip
+     run_anyway, unique_key, limit_key, extras, history) = row  # fmt: skip
     return Task(
         id=id, type=type, hash=hash, queue=queue, status=STATUS[state], payload=payload, priority=priority, run_at=run_at,
         attempt=attempt, max_attempts=max_attempts, failures=failures, losses=losses, deferrals=deferrals, generation=generation,
@@ -58,18 +58,18 @@ def to_task(row: tuple[Any, ...]) -> Task:
         finished_at=finished_at, worker=worker, result=result, error=to_error(error), history=to_history(history),
         timeout=timeout, keep=keep, expires_at=expires_at,
         on_parent_failure=OnParentFailure.RUN if run_anyway else OnParentFailure.CANCEL,
-        unique_key=unique_key, limit_key=limit_key or None,
+        unique_key=unique_key, limit_key=limit_key or None, extras=extras,
     )  # fmt: skip
 
 
 def to_lease(row: Sequence[Any], line: LineKey) -> Lease:
     """The lease of a row: id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals,
-    generation, timeout, limit_key."""
+    generation, timeout, limit_key, extras."""
     (id, token, _, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
-     limit_key) = row  # fmt: skip
+     limit_key, extras) = row  # fmt: skip
     queue, type, hash = line
     return Lease(id, token, type, hash, queue, payload, attempt, failures, losses, max_attempts, suspect == 1, to_tags(tags),
-                 deferrals, generation, timeout, limit_key or None)  # fmt: skip
+                 deferrals, generation, timeout, limit_key or None, extras)  # fmt: skip
 
 
 def to_event(row: tuple[Any, ...], line: LineKey) -> Event:

@@ -139,3 +139,6 @@ CREATE TABLE record (
     expires_at REAL
 ) WITHOUT ROWID;
 CREATE INDEX record_expires ON record (expires_at) WHERE expires_at IS NOT NULL;
+
+-- migration: 3
+ALTER TABLE task ADD COLUMN extras BLOB;  -- JSON, opaque: what travels with it besides its payload

@@ -60,6 +60,7 @@ def _is_plain(task: NewTask) -> bool:
     return (
         task.timeout is task.keep is task.expires_at is None
         and task.limit_key is None
+        and task.extras is None
         and not task.needed
         and task.on_parent_failure is OnParentFailure.CANCEL
     )
@@ -77,7 +78,7 @@ def _full_row(turn: Turn, task: NewTask) -> Row:
     needed_until = turn.now + task.needed if task.needed else None
     anyway = task.on_parent_failure is OnParentFailure.RUN
     return (*_plain_row(turn, task), task.limit_key or "", task.timeout, task.keep, needed_until, task.expires_at, anyway,
-            task.unique_key, None, None)  # fmt: skip
+            task.unique_key, task.extras, None, None)  # fmt: skip
 
 
 def _insert(turn: Turn, plain: Sequence[Row], full: Sequence[Row]) -> int:

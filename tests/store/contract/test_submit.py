@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from dolgo.store.base import Store
 from dolgo.task.types import NewTask, OnParentFailure, Put, Status, Task
-from tests.store.build import claim, done, ended, fresh_id, hold, read, submit, task
+from tests.store.build import after, again, claim, done, ended, fresh_id, hold, read, submit, task
 from tests.store.clock import Clock
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +106,24 @@ async def test_payload_and_result_come_back_byte_for_byte(store: Store, payload:
     assert await store.settle([done(lease, payload)]) == [True]
     found = await read(store, lease.id)
     assert (found.payload, found.result) == (payload, payload)
+
+
+@pytest.mark.parametrize("extras", [None, b"{}", b'{"a":"\xd0\x96"}', b"x" * 70_000], ids=range(4))
+async def test_extras_come_back_byte_for_byte_and_reach_the_child_at_every_attempt(store: Store, extras: bytes | None) -> None:
+    lease = await hold(store, extras=extras)
+    assert lease.extras == extras
+    assert (await store.renew("w1", {}, 30.0)).unnamed[0].extras == extras
+    assert await store.settle([again(lease, 0.0)]) == [True]
+    (lease,) = (await claim(store)).leases
+    assert lease.extras == extras
+    assert await store.settle([done(lease)]) == [True]
+    assert (await read(store, lease.id)).extras == extras
+
+
+async def test_extras_go_with_a_task_that_depends_on_others(store: Store) -> None:
+    parent, child = task(), task(extras=b"[1]")
+    await store.submit([parent, replace(child, depends_on=after(parent.id))])
+    assert (await read(store, child.id)).extras == b"[1]"
 
 
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
@@ -232,6 +251,7 @@ POISONS = [
     task(id="bad", queue="\ud800"),
     task(id="bad", tags=("\udcff",)),
     task(id="bad", payload={"not": "bytes"}),
+    task(id="bad", extras={"not": "bytes"}),
     task(id="bad", type=None),
 ]
 

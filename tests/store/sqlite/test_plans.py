@@ -10,7 +10,7 @@ from dolgo.store.sqlite.database import connect, prepare
 from dolgo.store.sqlite.sql import QUERIES, Connection, run
 from dolgo.task.types import Query, Status
 
-WIDE = 20  # columns of the widest {rows}
+WIDE = 24  # columns of the widest {rows}
 # Small tables, or no more rows of a table than the statement is to give or change.
 WHOLE = {"over", "clamp", "log_old", "keyed_reopen_all", "keyed_gone", "extras", "gates", "gating", "gating_changed", "cascades"}
 LARGE = ("task", "event", "note", "edge", "keyed_line", "record", "child", "parent")

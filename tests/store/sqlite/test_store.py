@@ -104,6 +104,22 @@ async def test_a_file_of_a_development_version_is_refused_with_the_way_out(tmp_p
         await store.open()
 
 
+async def test_a_file_from_before_there_were_extras_is_brought_up_to_date_with_its_tasks(tmp_path: Path, clock: Clock) -> None:
+    store = SqliteStore(str(tmp_path / "dolgo.db"), clock=clock)
+    await store.open()
+    (old,) = await submit(store)
+    await store.close()
+    with sqlite3.connect(tmp_path / "dolgo.db") as connection:
+        connection.execute("ALTER TABLE task DROP COLUMN extras")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    await store.open()
+    (new,) = await submit(store, extras=b"[1]")
+    leases = (await claim(store)).leases
+    assert [(lease.id, lease.extras) for lease in leases] == [(old, None), (new, b"[1]")]
+    await store.close()
+
+
 class Meddled:
     """A connection, and somebody who writes just before one of its statements."""
 
