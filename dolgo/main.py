@@ -23,15 +23,18 @@ from dolgo.api.route import Route
 from dolgo.api.server import Server, listen
 from dolgo.errors import BadSetting, Refused, StoreUnavailable, StoreUnusable
 from dolgo.logs import configure
+from dolgo.metrics.tally import Tally
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
 from dolgo.settings import Settings
 from dolgo.store.base import Store
+from dolgo.store.findings import Finding, bad
+from dolgo.store.measured import measure
 from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
-from dolgo.task.audit import Audit
+from dolgo.task.figures import Figures
 from dolgo.task.fleet import Fleet, this_host
 from dolgo.task.follow import Follow
 from dolgo.task.health import Health
@@ -134,6 +137,8 @@ class Parts:
     def __init__(self, settings: Settings, store: Store, *, web: bool) -> None:
         self.settings = settings
         self.store = store
+        self.tally = Tally()
+        measure(store, self.tally)
         self.fleet = Fleet(store)
         self.notify = Notify(store)
         self.follow = Follow(store, self.notify)
@@ -149,15 +154,16 @@ class Parts:
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.health = Health(store, self.worker, lease=settings.lease, web=web)
-        self.entrance = Entrance(Tokens(store), _house(settings), verifier=_verifier(settings) if web else None)
-        self.audit = Audit(store, keep=settings.audit_keep)
-        self.web = web
+        self.figures = Figures(
+            self.manager, self.fleet, self.worker, self.tally, version=__version__, slots=settings.slots, whole=web
+        )
 
     def _worker(self) -> Worker:
         settings = self.settings
         options = work_room.Options(
             version=__version__, slots=settings.slots, lease=settings.lease, drain_timeout=settings.drain_timeout,
             queues=None if settings.queues is None else frozenset(settings.queues), setup=self.setup, environ=self.environ,
+            tally=self.tally,
         )  # fmt: skip
         return Worker(self.manager, self.fleet, id=Ids(time.time).new(), options=options)
 
@@ -172,10 +178,10 @@ async def _running(parts: Parts, stop: Stop) -> AsyncIterator[None]:
     stop.kill = parts.worker.kill if parts.worker else stop.kill
     try:
         await _start(parts, stop)
-        parts.health.started = True
+        parts.health.started = parts.figures.started = True
         yield
     finally:
-        parts.health.started = False
+        parts.health.started = parts.figures.started = False
         parts.health.draining = True
         parts.notify.close()
         await parts.upkeep.stop()
@@ -214,6 +220,7 @@ async def _start(parts: Parts, stop: Stop) -> None:
     if parts.web:
         await _refuse_open_door(parts)
     parts.upkeep.start()
+    stop.tasks.append(asyncio.create_task(parts.figures.watch_loop()))
     try:
         if parts.worker is None and parts.settings.tasks:
             await announce(parts.manager, parts.setup, parts.environ)
@@ -261,6 +268,7 @@ async def _serve(settings: Settings, stop: Stop) -> int:
     with listen(settings.host, settings.port) as listener:
         async with _running(parts, stop):
             server = Server(_app(parts, settings.host), listener)
+            parts.figures.connections = lambda: len(server.server_state.connections)
             try:
                 await server.start()
                 _say(f"dolgo {__version__} ready on {_url(listener)}")
@@ -291,6 +299,7 @@ async def _probed(parts: Parts) -> AsyncIterator[None]:
         return
     with listen(settings.health_host, settings.health_port, of="health-") as listener:
         server = Server(_app(parts, settings.health_host, web.PROBES), listener)
+        parts.figures.connections = lambda: len(server.server_state.connections)
         try:
             await server.start()
             _say(f"dolgo {__version__} health on {_url(listener)}")
@@ -333,8 +342,9 @@ def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:
     settings = parts.settings
     limits = web.Limits(max_payload=settings.max_payload, max_batch=settings.max_batch)
     return web.create(
-        parts.manager, parts.fleet, parts.schedules, follow=parts.follow,
-        health=parts.health, limits=limits, version=__version__, local=host in LOOPBACK, routes=routes,
+        parts.manager, parts.fleet, parts.schedules,
+        health=parts.health, figures=parts.figures, tally=parts.tally,
+        limits=limits, version=__version__, local=host in LOOPBACK, routes=routes,
     )  # fmt: skip
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from dolgo.api import bulk, events, listing, logs, pages, queues, resources, schedules, socket, submit, tasks
+from dolgo.api import bulk, listing, logs, metrics, pages, queues, resources, schedules, submit, tasks
 from dolgo.api import health as probes
 from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer
 from dolgo.api.dispatch import App
 from dolgo.api.docs import page
-from dolgo.api.parts import Api, Health, Limits
-from dolgo.api.query import BULK, EVENTS, LINES, LIST, TASK_EVENTS, VIEW, WAIT
+from dolgo.api.parts import Api, Health, Limits, Metrics
+from dolgo.api.query import BULK, LINES, LIST, VIEW, WAIT
 from dolgo.api.route import Header, Reply, Route
 from dolgo.api.schema import (
     Accepted,
@@ -42,7 +42,8 @@ from dolgo.api.schema import (
     Workers,
 )  # fmt: skip
 from dolgo.api.spec import spec
-from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType, UpgradeRequired
+from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType
+from dolgo.metrics.tally import Tally
 from dolgo.task.allowed import NewTask
 from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
@@ -186,12 +187,15 @@ ROUTES = (
         {202: Reply("It was asked to, or drains already.", ShownWorker)},
         takes=Empty, refuses=(QueueFull,),
     ),
-    Route("GET", "/audit", Scope.ADMIN, audit.list_audit, {200: Reply("A part.", AuditPage)}, query=AUDIT),
-    Route("GET", "/livez", None, probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/readyz", None, probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/healthz", None, probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/openapi.json", Scope.READ, pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
-    Route("GET", "/docs", Scope.READ, pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
+    Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/healthz", probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
+    Route(
+        "GET", "/metrics", metrics.get_metrics,
+        {200: Reply("The page.", str, media_type="text/plain")},
+    ),
+    Route("GET", "/openapi.json", pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
+    Route("GET", "/docs", pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
 )  # fmt: skip
 
 
@@ -199,7 +203,7 @@ ROUTES = (
 DOCS = frozenset({"/docs", "/openapi.json"})
 
 # What a worker alone answers on its health port.
-PROBES = tuple(route for route in ROUTES if route.path in ("/livez", "/readyz", "/healthz"))
+PROBES = tuple(route for route in ROUTES if route.path in ("/livez", "/readyz", "/healthz", "/metrics"))
 
 
 def create(
@@ -209,6 +213,8 @@ def create(
     *,
     follow: Follow,
     health: Health,
+    figures: Metrics,
+    tally: Tally,
     limits: Limits,
     version: str,
     entrance: Entrance,
@@ -218,5 +224,7 @@ def create(
 ) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
     document = spec(routes, version)
-    api = Api(manager, fleet, plans, follow, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document))
+    api = Api(
+        manager, fleet, plans, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document), figures, tally
+    )
     return App(api, routes, local=local)

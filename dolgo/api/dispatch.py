@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 from dolgo.api import guard, problem
@@ -13,10 +14,13 @@ from dolgo.api.parts import Api
 from dolgo.api.query import read_query
 from dolgo.api.route import Route
 from dolgo.errors import MethodNotAllowed, NotFound, Refused
+from dolgo.metrics.catalog import LATENCY, REQUESTS
 
 log = logging.getLogger("dolgo.api")
 
 QUERIES_KEPT = 200
+UNKNOWN = ("other", "other")
+_CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
 SHOWN = 200  # characters of a path that are repeated in an error
 
 
@@ -58,6 +62,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise NotImplementedError(f"There is nothing for {scope['type']} here.")
+        began = perf_counter()
         try:
             answer = await self._answer(scope, receive)
         except Gone:
@@ -67,12 +72,8 @@ class App:
         except Exception:
             log.exception("%s %r failed", scope["method"], scope["path"][:SHOWN])
             answer = problem.broken()
-        if isinstance(answer, Streamed):
-            await _stream(answer, scope, receive, send)
-        elif isinstance(answer, Upgraded):
-            await answer.run(scope["extensions"]["dolgo.upgrade"](answer.headers))
-        else:
-            await _send(answer, send, bodiless=scope["method"] == "HEAD")
+        self._count(scope, answer.status, perf_counter() - began)
+        await _send(answer, send, bodiless=scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         headers = _headers(scope)
@@ -83,7 +84,7 @@ class App:
         if route is None:
             refused = MethodNotAllowed(f"{scope['path'][:SHOWN]} takes {place.allow()}, not {method[:SHOWN]}.")
             return problem.refusal(refused, ((b"allow", place.allow().encode()),))
-        caller = await self._entrance.caller(route, headers)
+        scope["route"] = (route.method, route.path)
         query = self._query(route, scope["query_string"])
         call = Call(scope, receive, name=name, query=query, headers=headers, caller=caller)
         if caller.limited:
@@ -91,6 +92,13 @@ class App:
         answer = await route.handler(self._api, call)
         await audit.note(self._api, route, call)
         return answer
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        """By the address as it stands in the list of routes: what clients make up is one address."""
+        route = scope.get("route", UNKNOWN)
+        self._api.tally.count(REQUESTS, (*route, _CLASSES[status // 100]))
+        if b"wait=" not in scope["query_string"]:  # it takes as long as was asked for
+            self._api.tally.observe(LATENCY, seconds, route)
 
     def _query(self, route: Route, raw: bytes) -> Mapping[str, Any]:
         """The parameters of a query. Clients send few different ones, so these are read once."""

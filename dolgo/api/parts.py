@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from dolgo.api.call import Answer
-from dolgo.task.audit import Audit
+from dolgo.metrics.tally import Tally
 from dolgo.task.fleet import Fleet
 from dolgo.task.follow import Follow
 from dolgo.task.manager import Manager
@@ -36,6 +36,14 @@ class Health(Protocol):
         ...
 
 
+class Metrics(Protocol):
+    """What is counted and measured."""
+
+    async def page(self, accept: str) -> tuple[bytes, str]:
+        """What Prometheus reads in the format that is accepted, and its media type."""
+        ...
+
+
 class Api(Struct, frozen=True):
     """What every handler is given."""
 
@@ -48,4 +56,5 @@ class Api(Struct, frozen=True):
     version: str
     openapi: Answer
     docs: Answer
-    audit: Audit
+    metrics: Metrics
+    tally: Tally

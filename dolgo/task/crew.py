@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
+from dolgo.metrics.catalog import CHILDREN
+from dolgo.metrics.tally import Tally
 from dolgo.runner.link import Ask, Child, Hello, Refused, Report, Setup, Written
 from dolgo.task.berth import Berth
 from dolgo.task.line import Line
@@ -51,6 +53,7 @@ class Crew:
         hello: Callable[[Hello | Refused], None],
         wrote: Callable[[Lease, Written], None],
         ask: Callable[[Lease, Ask], Awaitable[bytes]],
+        tally: Tally | None = None,
     ) -> None:
         self._setup = setup
         self._environ = {**os.environ, **environ}
@@ -58,6 +61,7 @@ class Crew:
         self._hello = hello
         self._wrote = wrote
         self._ask = ask
+        self._tally = tally or Tally()
         self._loop_berth: Berth | None = None
         self._berths: set[Berth] = set()
         self._line = Line()  # leases without a slot
@@ -276,6 +280,7 @@ class Crew:
             self._cut_short += ends
             return
         if begun or not berth.retired:
+            self._tally.count(CHILDREN, (berth.kind,))
             log.warning("The %s child %s %s with %d task(s) begun in it.", berth.kind, berth.pid, how, begun)
         if not berth.retired:
             young = time.monotonic() - berth.born < YOUNG and not begun

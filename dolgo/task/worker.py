@@ -11,10 +11,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from dolgo.errors import Refused
 from dolgo.logs import SELDOM
+from dolgo.metrics.tally import Tally
 from dolgo.runner import link
 from dolgo.store.base import Claim, Claimed
 from dolgo.task.crew import Crew
@@ -48,6 +49,7 @@ class Options(Struct, frozen=True):
     queues: frozenset[str] | None  # None: all
     setup: link.Setup  # of its children
     environ: Mapping[str, str]  # theirs, beside this process's own
+    tally: Tally = field(default_factory=Tally)
 
 
 class Worker:
@@ -58,7 +60,7 @@ class Worker:
         self._fleet = fleet
         self.id = id
         self._options = options
-        self._running = 0  # leases held whose attempt is not over
+        self.running = 0  # leases held whose attempt is not over
         self._over: list[Ended] = []  # ends of this turn of the loop
         self._ahead = LookAhead()
         self._draining = False
@@ -78,14 +80,14 @@ class Worker:
         self._notes = Notes(manager)
         self._crew = Crew(
             setup=options.setup, environ=options.environ, ended=self._ended, hello=self._greeted, wrote=self._notes.wrote,
-            ask=manager.ask,
+            ask=manager.ask, tally=options.tally,
         )  # fmt: skip
         self._leases = Leases(manager, worker=id, seconds=options.lease, stop=self._crew.cancel, write=self._write)
         like = Claim(id, 0, options.lease, frozenset(), options.queues)
         self._wants = Wants(self._crew, self._ahead, slots=options.slots, like=like)
         me = described(id, version=options.version, queues=options.queues, slots=options.slots, lease=options.lease)
         self.drain_asked = asyncio.Event()  # by somebody in the store; it drains by itself then
-        self._presence = Presence(manager, fleet, me, busy=lambda: self._running > 0, drain=self._drain_as_asked)
+        self._presence = Presence(manager, fleet, me, busy=lambda: self.running > 0, drain=self._drain_as_asked)
 
     # -- life
 
@@ -183,8 +185,7 @@ class Worker:
     async def _give_back_rest(self) -> None:
         """The time to drain is over: what still runs is killed, and free for others as soon as it is dead. What had been asked to
         stop has stopped, and what its child could still tell counts."""
-        if self._running:
-            log.warning("%d task(s) did not end in time and are given back.", self._running)
+        log.warning("%d task(s) did not end in time and are given back.", self.running)
         self._crew.kill()
         try:
             async with asyncio.timeout(GIVE_BACK):
@@ -214,8 +215,8 @@ class Worker:
             self._backlog = True
 
     def _wanted(self) -> Wanted:
-        unsettled = len(self._leases) - self._running
-        wanted = self._wants.now(self._presence.types.keys(), running=self._running)
+        unsettled = len(self._leases) - self.running
+        wanted = self._wants.now(self._presence.types.keys(), running=self.running)
         if unsettled > MOST_UNSETTLED:
             wanted = Wanted([], whole=False)
         self._wants_room = not wanted.whole
@@ -255,7 +256,7 @@ class Worker:
 
     def _take(self, leases: Sequence[Lease], within: float) -> None:
         self._leases.take(leases)
-        self._running += len(leases)
+        self.running += len(leases)
         if self._draining:
             self._ended([(lease, UNSTARTED) for lease in leases])
         else:
@@ -297,10 +298,11 @@ class Worker:
 
     def _ended(self, ends: list[Ended]) -> None:
         """Attempts are over: their slots are free, their ends go to the store."""
-        self._running -= len(ends)
+        self.running -= len(ends)
         blocking = self._crew.blocking
         for lease, end in ends:
             if isinstance(end, link.Report):
+                self._options.tally.ran(lease.queue, lease.type, end.seconds)
                 self._ahead.measured(lease.type, end.seconds, alone=lease.type in blocking)
                 if end.kind is link.Kind.MISMATCH and (kind := (lease.type, lease.hash)) not in self._wants.avoid:
                     self._wants.avoid.add(kind)
@@ -318,7 +320,7 @@ class Worker:
         self._run(self._settle(ends), "settle")
 
     async def _settle(self, ends: list[Ended]) -> None:
-        many = len(self._leases) - self._running > MOST_UNSETTLED
+        many = len(self._leases) - self.running > MOST_UNSETTLED
         await self._leases.settle(ends)
         if many:
             self._manager.work.ring()
@@ -353,7 +355,7 @@ class Worker:
 
     async def _hear_cancels(self) -> None:
         rung = self._manager.cancels.count
-        if self._running:
+        if self.running:
             try:
                 await self._leases.hear_cancels()
             except Refused as error:

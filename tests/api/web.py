@@ -13,12 +13,14 @@ from dolgo.api.access.entrance import Entrance
 from dolgo.api.app import Limits, create
 from dolgo.api.call import Message
 from dolgo.api.dispatch import App
+from dolgo.metrics.tally import Tally
 from dolgo.runner.link import Fault, Kind, Report
 from dolgo.runner.registry import TaskType, mark_of
 from dolgo.store.base import Claim
+from dolgo.store.measured import measure
 from dolgo.store.memory import MemoryStore
 from dolgo.task.announced import Announced
-from dolgo.task.audit import Audit
+from dolgo.task.figures import Figures
 from dolgo.task.fleet import Fleet
 from dolgo.task.follow import Follow
 from dolgo.task.manager import Manager, Rules
@@ -90,15 +92,18 @@ class Web:
         self.schedules = Schedules(self.store, self.manager)
         self.follow = Follow(self.store, self.notify)
         self.health = Healthy()
-        self.tokens = Tokens(self.store)
-        self.audit = Audit(self.store)
-        self.entrance = Entrance(self.tokens)
+        self.tally = Tally()
+        measure(self.store, self.tally)
+        self.figures = Figures(self.manager, self.fleet, None, self.tally, version="1.2.3", slots=0, whole=True)
+        self.figures.started = True
         self.app = self.make()
         self.http = client(self.app)
 
     def make(self, **options: Any) -> App:
-        parts = {"follow": self.follow, "health": self.health, "limits": LIMITS, "version": "1.2.3"}
-        return create(self.manager, self.fleet, self.schedules, **parts, **options)
+        return create(
+            self.manager, self.fleet, self.schedules, health=self.health, figures=self.figures, tally=self.tally,
+            limits=LIMITS, version="1.2.3", **options,
+        )  # fmt: skip
 
     async def submit(self, type: str = "pause", **members: Any) -> str:
         """The id of a new task."""

@@ -110,7 +110,7 @@ async def test_what_had_not_begun_in_a_child_that_dies_is_not_suspected(yard: Ya
     neighbours = [task for task in tasks[1:] if history(task)]
     assert len(neighbours) <= 1, "more were taken for begun than there are slots"
     assert all(task.losses == 0 for task in tasks[1:])
-    await until(lambda: worker._running == 0)
+    await until(lambda: worker.running == 0)
 
 
 async def test_slots_stay_true_whatever_dies(yard: Yard) -> None:
@@ -119,7 +119,7 @@ async def test_slots_stay_true_whatever_dies(yard: Yard) -> None:
         await yard.ends([await yard.one("die", how=how), await yard.one("die_def", how=how)])
     assert {task.status for task in await yard.ends(await yard.submit("quick", 50))} == {Status.DONE}
     await until(
-        lambda: (worker._running, len(worker._leases), worker._crew._slots_held(), len(worker._crew._line)) == (0, 0, 0, 0)
+        lambda: (worker.running, len(worker._leases), worker._crew._slots_held(), len(worker._crew._line)) == (0, 0, 0, 0)
     )
 
 
@@ -174,7 +174,7 @@ async def test_every_loop_can_be_blocked_and_the_slots_hold(yard: Yard, monkeypa
         ids += await yard.submit("block", file=file, mark=mark)
         await yard.begun(mark)
     waiting = await yard.one("quick")
-    assert worker._running == 3
+    assert worker.running == 3
     assert len({pid for mark in marks for pid in pids(mark)}) == 3
     Path(file).touch()
     assert {task.status for task in await yard.ends([*ids, waiting])} == {Status.DONE}

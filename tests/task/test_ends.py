@@ -63,7 +63,7 @@ async def ended(yard: Yard, type: str, how: str, *, timeout: float | None = None
 async def all_is_well(yard: Yard, worker: Worker, type: str) -> None:
     """Nothing is held, every slot is free, and the next task runs."""
     crew = worker._crew
-    await until(lambda: (worker._running, len(worker._leases), crew._slots_held(), len(crew._line)) == (0, 0, 0, 0))
+    await until(lambda: (worker.running, len(worker._leases), crew._slots_held(), len(crew._line)) == (0, 0, 0, 0))
     assert (await yard.end(await yard.one(type.replace("in_", "next_in_")))).status is Status.DONE
 
 

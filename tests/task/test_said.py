@@ -103,7 +103,7 @@ async def test_many_questions_at_once_are_all_answered(yard: Yard) -> None:
     worker = await yard.start(paths=(HANDLERS, WAYS))
     task = await yard.end(await yard.one("asks_much", number=1_000))
     assert (task.status, task.result) == (Status.DONE, b"1000")
-    await until(lambda: worker._running == 0)
+    await until(lambda: worker.running == 0)
 
 
 async def test_a_handler_sees_what_its_task_depended_on(yard: Yard) -> None:

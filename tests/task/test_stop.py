@@ -79,7 +79,7 @@ async def test_the_time_of_a_task_begins_with_its_handler(yard: Yard, monkeypatc
     monkeypatch.setattr(crew_room, "RESTART", (0.5,))
     task = await yard.end(await timed(yard, "quick_def", 0.2))
     assert outcome(task) == (Status.DONE, None, 0, 0)
-    assert worker._running == 0
+    assert worker.running == 0
 
 
 # -- killed
@@ -107,7 +107,7 @@ async def test_a_lease_that_was_lost_frees_its_slot_even_if_its_handler_holds_ou
     worker._draining = True  # it claims nothing more
     assert await yard.store.reclaim([worker.id], 10) == 1
     await until(lambda: gone(pid))
-    await until(lambda: (worker._running, len(worker._leases)) == (0, 0))
+    await until(lambda: (worker.running, len(worker._leases)) == (0, 0))
     task = await yard.task(id)
     assert (task.status, history(task)) == (Status.QUEUED, [(1, Outcome.LOST)])
 
@@ -203,4 +203,4 @@ async def test_the_others_in_a_child_with_a_thread_that_holds_out_end_there(yard
     task = await yard.end(other)
     assert (outcome(task), task.history) == ((Status.DONE, None, 0, 0), ())
     await until(lambda: gone(pid))
-    await until(lambda: worker._running == 0)
+    await until(lambda: worker.running == 0)

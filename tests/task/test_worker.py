@@ -424,7 +424,7 @@ async def test_an_outage_of_the_store_is_survived_and_nothing_is_lost(any_yard: 
     await any_yard.begun(mark, 2)
     any_yard.store.down = True
     Path(file).touch()
-    await until(lambda: not worker.claims or worker._running == 0)
+    await until(lambda: not worker.claims or worker.running == 0)
     worker._look_anew()
     await until(lambda: not worker.claims)
     await asyncio.sleep(0.5)
