@@ -1,4 +1,9 @@
-"""Task ids: UUIDv7 (RFC 9562), so that newer ids sort after older ones and need no round trip to make."""
+"""Task ids: UUIDv7 (RFC 9562), so that newer ids sort after older ones and need no round trip to make.
+
+The last bit of an id says whether somebody is to be told of the task's end. Every event, on every store, carries the id already:
+so whoever follows the log passes over the tasks that nobody asked about without reading them, and they pay nothing for it. Ids of
+releases that drew this bit at random cost a look at the task, no more.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,8 @@ _VERSION = 0x7 << 76
 _VARIANT = 0x2 << 62
 _RANDOM_BITS = 62
 _ENTROPY = 4096  # bytes drawn at once: one system call for some hundred ids
+_UNFLAGGED = (1 << _RANDOM_BITS) - 2  # what of the random bits is random
+_FLAGGED = frozenset("13579bdf")  # last digits of ids with the bit
 
 
 class Ids:
@@ -38,7 +45,7 @@ class Ids:
         """An id that is the same for the same seed, of the time of another id: for what must not be submitted twice."""
         digest = int.from_bytes(hashlib.sha256(f"{parent}/{seed}".encode()).digest()[:16], "big")
         stamp = int(parent.replace("-", "")[:12], 16)
-        value = (stamp << 80) | _VERSION | ((digest >> 64 & 0xFFF) << 64) | _VARIANT | (digest & ((1 << _RANDOM_BITS) - 1))
+        value = (stamp << 80) | _VERSION | ((digest >> 64 & 0xFFF) << 64) | _VARIANT | (digest & _UNFLAGGED)
         return _text(value)
 
     @staticmethod
@@ -46,13 +53,23 @@ class Ids:
         """As `derived`, of a time in seconds since the epoch."""
         return Ids.derived(f"{int(time * 1000) & (1 << 48) - 1:012x}", seed)
 
+    @staticmethod
+    def flagged(id: str) -> str:
+        """The same id, of a task whose end somebody is to be told of."""
+        return id[:-1] + f"{int(id[-1], 16) | 1:x}"
+
+    @staticmethod
+    def is_flagged(id: str) -> bool:
+        """Whether somebody may have to be told of the end of the task."""
+        return id[-1:] in _FLAGGED
+
     def _draw(self) -> int:
         if self._at >= len(self._pool):
             self._pool = os.urandom(_ENTROPY)
             self._at = 0
         drawn = self._pool[self._at : self._at + 8]
         self._at += 8
-        return int.from_bytes(drawn, "big") & ((1 << _RANDOM_BITS) - 1)
+        return int.from_bytes(drawn, "big") & _UNFLAGGED
 
 
 def _text(value: int) -> str:
