@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from dolgo.api.access.entrance import Entrance, House, Verifier
 from dolgo.api.dispatch import App
 from dolgo.api.route import Route
 from dolgo.api.server import Server, listen
+from dolgo.egress.addresses import Allowed
 from dolgo.errors import BadSetting, Refused, StoreUnavailable, StoreUnusable
 from dolgo.logs import configure
 from dolgo.metrics.tally import Tally
@@ -34,7 +36,9 @@ from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
-from dolgo.task.figures import Figures
+from dolgo.task.callbacks.courier import Courier, Delivers
+from dolgo.task.callbacks.follower import Follower
+from dolgo.task.callbacks.secret import Vault
 from dolgo.task.fleet import Fleet, this_host
 from dolgo.task.follow import Follow
 from dolgo.task.health import Health
@@ -141,8 +145,10 @@ class Parts:
         measure(store, self.tally)
         self.fleet = Fleet(store)
         self.notify = Notify(store)
-        self.follow = Follow(store, self.notify)
-        rules = Rules(ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses)
+        rules = Rules(
+            ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses,
+            callback_allow=settings.callback_allow,
+        )  # fmt: skip
         types = Announced(store)
         self.manager = Manager(store, rules=rules, types=types, notify=self.notify, fleet=self.fleet, clock=time.time)
         self.schedules = Schedules(store, self.manager)
@@ -153,10 +159,19 @@ class Parts:
         )
         self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
+        self.follower = Follower(store, self.manager.callbacks, id=Ids(time.time).new())
+        self.courier = self._courier(self.worker) if self.worker else None
         self.health = Health(store, self.worker, lease=settings.lease, web=web)
         self.figures = Figures(
             self.manager, self.fleet, self.worker, self.tally, version=__version__, slots=settings.slots, whole=web
         )
+
+    def _courier(self, worker: Worker) -> Courier:
+        policy = (self.settings.callback_allow, self.settings.callback_retry_for, self.settings.public_url)
+        return Courier(
+            self.manager, self.store, self.manager.callbacks,
+            worker=worker.id, lease=self.settings.lease, post=lambda: _post(self.store, *policy),
+        )  # fmt: skip
 
     def _worker(self) -> Worker:
         settings = self.settings
@@ -184,6 +199,9 @@ async def _running(parts: Parts, stop: Stop) -> AsyncIterator[None]:
         parts.health.started = parts.figures.started = False
         parts.health.draining = True
         parts.notify.close()
+        await parts.follower.stop()
+        if parts.courier:
+            await parts.courier.stop()
         await parts.upkeep.stop()
         if parts.worker:
             await parts.worker.stop()
@@ -220,7 +238,7 @@ async def _start(parts: Parts, stop: Stop) -> None:
     if parts.web:
         await _refuse_open_door(parts)
     parts.upkeep.start()
-    stop.tasks.append(asyncio.create_task(parts.figures.watch_loop()))
+    parts.follower.start()
     try:
         if parts.worker is None and parts.settings.tasks:
             await announce(parts.manager, parts.setup, parts.environ)
@@ -228,6 +246,8 @@ async def _start(parts: Parts, stop: Stop) -> None:
             await parts.worker.start()
     except Refused as error:
         raise StoreUnusable(f"The task types could not be announced: {error}") from error
+    if parts.courier:
+        parts.courier.start()
     if parts.worker and parts.settings.reload:
         stop.tasks.append(asyncio.create_task(_reload(parts.worker, parts.settings)))
 
@@ -333,8 +353,15 @@ async def _drain(parts: Parts) -> None:
     """Not ready any more, waits answered as things stand, nothing new claimed; what runs may end."""
     parts.health.draining = True
     parts.notify.close()
-    if parts.worker:
-        await parts.worker.drain()
+    if parts.worker and parts.courier:
+        await asyncio.gather(parts.worker.drain(), parts.courier.drain(parts.settings.drain_timeout))
+
+
+def _post(store: Store, allow: str, retry_for: float, public_url: str) -> Delivers:
+    """Made with the first delivery: it brings in httpx, which most processes never need."""
+    from dolgo.task.callbacks.post import Policy, Post
+
+    return Post(store, Vault(store), Policy(Allowed(allow), retry_for, public_url), random.random)
 
 
 def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:

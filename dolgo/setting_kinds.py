@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
@@ -74,24 +75,17 @@ class Text(Kind):
 
 
 @dataclass(frozen=True)
-class Secret(Kind):
-    """Text that is never shown. It has no flag: every user of a machine can read the arguments of its processes."""
-
-    shortest: int  # characters
+class Networks(Text):
+    """Hosts and networks, comma-separated."""
 
     def parse(self, text: str) -> str:
-        if len(text) < self.shortest:
-            raise ValueError(f"give {self.wants()}")
+        for entry in text.split(","):
+            if "/" in entry:
+                ip_network(entry.strip().strip("[]"), strict=False)
         return text
 
     def wants(self) -> str:
-        return f"at least {self.shortest} characters"
-
-    def show(self, value: object) -> str:
-        return "***" if value else ""
-
-    def quote(self, given: object) -> str:
-        return "what was given"
+        return f"hosts and networks such as {self.example!r}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dolgo.errors import BadSetting
-from dolgo.setting_kinds import Choice, Flag, Kind, Names, Paths, Seconds, Secret, Size, Text, Url, Whole
+from dolgo.setting_kinds import Choice, Flag, Kind, Names, Networks, Paths, Seconds, Size, Text, Url, Whole
 
 FILE = "dolgo.toml"  # read from the working directory
 DEFAULT = "default"  # the origin of a value that nobody set
@@ -97,6 +97,11 @@ class Settings:
     http_request_allow: str = row(
         "", Text("10.0.0.0/8,intranet.example"), "Hosts and networks that http_request may reach though they are private."
     )
+    callback_allow: str = row(
+        "", Networks("10.0.0.0/8,intranet.example"), "Hosts and networks that callbacks may go to though they are private."
+    )
+    callback_retry_for: float = row(DAY, Seconds(0), "How long a callback that does not arrive is tried again.")
+    public_url: str = row("", Text("https://dolgo.example.org"), "Where receivers of callbacks reach this service, for links.")
     origin: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
 

@@ -58,6 +58,7 @@ LAZY = [
     ("dolgo.main", "dolgo.store.redis.doctor", "as above, and it needs a driver that not everybody has"),
     ("dolgo.main", "dolgo.api.access.jwts", "needs a package that not everybody has"),
     ("dolgo.tasks.http_request", "dolgo.egress.transport", "brings in httpx; only a child that makes a request needs it"),
+    ("dolgo.main", "dolgo.task.callbacks.post", "brings in httpx; only a process that delivers needs it"),
     ("dolgo.main", "watchfiles", "only --reload needs it"),
 ]
 OTHERWISE = {"jwt": "pyjwt"}  # packages by what they are imported as, where that is not their name

@@ -6,7 +6,7 @@ from dolgo.api.access.limits import narrowed
 from dolgo.api.call import Answer, Call, Did
 from dolgo.api.intake import NOTHING, read
 from dolgo.api.parts import Api
-from dolgo.api.query import FILTERS
+from dolgo.api.query import FILTERS, own_unless_named
 from dolgo.api.schema import Changed, Empty
 from dolgo.api.tasks import SMALL_BODY
 from dolgo.api.views import answer
@@ -38,7 +38,7 @@ async def _asked(call: Call) -> tuple[list[Query], bool]:
     if not filters:
         detail = f"at least one of {', '.join(param.name for param in FILTERS)} must say which tasks are meant"
         raise InvalidRequest.of([Problem("/query", detail)], "query")
-    return narrowed(call.caller, Query(**filters)), call.query.get("dry_run", False)
+    return Query(without=own_unless_named(call.query), **filters), call.query.get("dry_run", False)
 
 
 def _answer(call: Call, bulk: Bulk) -> Answer:

@@ -13,7 +13,7 @@ from dolgo.api import views
 from dolgo.api.access.limits import narrowed
 from dolgo.api.call import Answer, Call
 from dolgo.api.parts import Api
-from dolgo.api.query import ORDERS
+from dolgo.api.query import ORDERS, own_unless_named
 from dolgo.errors import InvalidRequest, Problem
 from dolgo.task.types import Query, Task
 
@@ -68,7 +68,8 @@ def _answer(call: Call, shown: list[bytes], cursor: str | None) -> Answer:
 def _query(call: Call) -> Query:
     asked = {name: value for name, value in call.query.items() if name not in ("cursor", "view")}
     order = asked.get("order", ORDERS[0])
-    return Query(after=_read(call.query["cursor"], order) if "cursor" in call.query else None, **asked)
+    after = _read(call.query["cursor"], order) if "cursor" in call.query else None
+    return Query(after=after, without=own_unless_named(call.query), **asked)
 
 
 def _position(task: Task, order: str) -> Position:

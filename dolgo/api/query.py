@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dolgo.errors import InvalidRequest, Problem
-from dolgo.task.allowed import LONGEST_TAG, NAME_RULE, TAG_RULE, is_name, is_printable
-from dolgo.task.follow import Place, place
+from dolgo.task.allowed import LONGEST_TAG, NAME_RULE, RESERVED, TAG_RULE, is_name, is_printable
+from dolgo.task.callbacks.wish import QUEUE
 from dolgo.task.types import Status
 
 LONGEST_WAIT = 60.0  # seconds
@@ -52,6 +52,11 @@ def read_query(params: Sequence[Param], raw: bytes) -> Mapping[str, Any]:
     if problems:
         raise InvalidRequest.of(problems, "query")
     return values
+
+
+def own_unless_named(values: Mapping[str, Any]) -> str | None:
+    """How the types begin that a list leaves out: dolgo's own, unless the query names their type or queue."""
+    return None if values.get("type", "").startswith(RESERVED) or values.get("queue") == QUEUE else RESERVED
 
 
 def seconds(text: str) -> float:

@@ -16,7 +16,8 @@ from dolgo.api.resources import running, workers
 from dolgo.api.schema import NewLimits, NewPause, Paused, Queues, ShownQueue
 from dolgo.api.views import answer, moment
 from dolgo.errors import InvalidRequest, NotFound, Problem
-from dolgo.task.allowed import LATEST, NAME_RULE, is_name, is_printable, seconds
+from dolgo.task.allowed import LATEST, NAME_RULE, RESERVED, is_name, is_printable, seconds
+from dolgo.task.callbacks.wish import QUEUE
 from dolgo.task.types import Gate, Status
 
 MOST = 1 << 14  # bytes of a body
@@ -33,7 +34,7 @@ async def list_queues(api: Api, call: Call) -> Answer:
 
 async def get_queue(api: Api, call: Call) -> Answer:
     """One queue."""
-    queue = (await _queues(api, call.caller)).get(call.name)
+    queue = (await _queues(api, *(QUEUE,) if call.name == QUEUE else ())).get(call.name)
     if queue is None:
         raise NotFound(f"There is no queue {call.name!r}. GET /queues lists those there are.")
     return answer(queue)
@@ -89,8 +90,9 @@ async def _queues(api: Api, caller: Caller, *wanted: str) -> dict[str, ShownQueu
     """Those wanted, those with tasks in them, that types go to, that workers name, and those that are held back."""
     counts: defaultdict[str, Counter[Status]] = defaultdict(Counter)
     for line in await api.manager.counts():
-        if caller.sees_type(line.type):
-            counts[line.queue].update(line.counts)
+        if line.queue == QUEUE and line.queue not in wanted and line.type.startswith(RESERVED):
+            continue  # dolgo's own
+        counts[line.queue].update(line.counts)
     serving = running(await workers(api))
     gates = await api.manager.gates()
     named = [info.options.get("queue", "default") for info in await api.manager.types.all()]

@@ -15,7 +15,7 @@ from dolgo.api.submit import ENVELOPE, told
 from dolgo.api.tasks import SMALL_BODY
 from dolgo.api.views import accepted, answer, moment
 from dolgo.errors import InvalidRequest, Problem
-from dolgo.task.allowed import NAME_RULE, flaws, is_name
+from dolgo.task.allowed import NAME_RULE, NewCallback, flaws, is_name, wished
 from dolgo.task.manager import Submission
 from dolgo.task.schedules import Planned, Schedule
 
@@ -105,6 +105,7 @@ def _submission(sent: NewSchedule, options: TaskOptions) -> Submission:
         tags=options.tags or (),
         unique_key=options.unique_key,
         limit_key=options.limit_key,
+        callback=None if options.callback is None else wished(options.callback),
     )
 
 
@@ -130,4 +131,6 @@ def _shown(planned: Planned) -> ShownSchedule:
 def _options(submission: Submission) -> TaskOptions:
     """What is null was not given."""
     values = {name: getattr(submission, name) for name in TaskOptions.__struct_fields__}
-    return TaskOptions(**{**values, "tags": submission.tags or None})
+    wish = submission.callback
+    callback = None if wish is None else NewCallback(wish.url, wish.on)
+    return TaskOptions(**{**values, "tags": submission.tags or None, "callback": callback})

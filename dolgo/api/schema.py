@@ -6,8 +6,21 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from dolgo.task.allowed import LONGEST_KEY, Keep, Key, Moment, Name, NewTask, Priority, Retries, Tags, Timeout
-from dolgo.task.types import Error, EventKind, OnParentFailure, Outcome, Status
+from dolgo.task.allowed import (
+    LONGEST_KEY,
+    Keep,
+    Key,
+    Moment,
+    Name,
+    NewCallback,
+    NewTask,
+    Priority,
+    Receiver,
+    Retries,
+    Tags,
+    Timeout,
+)
+from dolgo.task.types import Error, OnParentFailure, Outcome, Status
 
 SCHEMAS = "#/components/schemas/"  # where the OpenAPI document keeps them
 MOST_IN_BATCH = 10_000
@@ -80,6 +93,16 @@ class Waiting(Struct, frozen=True):
     text: Annotated[str, Meta(description="One sentence.")]
 
 
+class ShownDelivery(Struct, frozen=True):
+    """What became of telling a receiver how the task ended."""
+
+    id: Annotated[str, Meta(description="Of the task that delivers.")]
+    end: Annotated[str, Meta(description="The status that is told.")]
+    status: Status
+    attempts: Annotated[int, Meta(ge=0)]
+    error: Annotated[str | None, Meta(description="Of the newest attempt that failed.")]
+
+
 class FullTask(Struct, frozen=True, kw_only=True):
     """All there is to know of a task. What is not set is null."""
 
@@ -114,6 +137,7 @@ class FullTask(Struct, frozen=True, kw_only=True):
     on_parent_failure: OnParentFailure
     unique_key: str | None
     limit_key: str | None
+    callbacks: Annotated[list[ShownDelivery] | UnsetType, Meta(description="Oldest first. Not in a list.")] = UNSET
 
 
 ShownTask = Annotated[
@@ -235,6 +259,7 @@ class TaskOptions(Struct, frozen=True, forbid_unknown_fields=True):
     tags: Tags | None = None
     unique_key: Key | None = None
     limit_key: Key | None = None
+    callback: Receiver | NewCallback | None = None
 
 
 class NewSchedule(Struct, frozen=True, forbid_unknown_fields=True):

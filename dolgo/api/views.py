@@ -10,7 +10,8 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dolgo.api.call import Answer
-from dolgo.api.schema import FullTask, Progress, ShortTask, ShownAttempt, Waiting
+from dolgo.api.schema import FullTask, Progress, ShortTask, ShownAttempt, ShownDelivery, Waiting
+from dolgo.task.callbacks.wish import Delivery
 from dolgo.task.manager import Manager
 from dolgo.task.types import Attempt, Details, End, Status, Task, last_outcome
 
@@ -33,7 +34,12 @@ def short(task: Task | End) -> bytes:
     return accepted(task.id, task.status)
 
 
-def full(task: Task, details: Details, waiting_for: Waiting | UnsetType | None = UNSET) -> bytes:
+def full(
+    task: Task,
+    details: Details,
+    waiting_for: Waiting | UnsetType | None = UNSET,
+    callbacks: list[ShownDelivery] | UnsetType = UNSET,
+) -> bytes:
     """All there is to know of a task."""
     return _encode(
         FullTask(
@@ -65,6 +71,7 @@ def full(task: Task, details: Details, waiting_for: Waiting | UnsetType | None =
             on_parent_failure=task.on_parent_failure,
             unique_key=task.unique_key,
             limit_key=task.limit_key,
+            callbacks=callbacks,
         )
     )
 
@@ -83,7 +90,15 @@ async def shown_alone(manager: Manager, task: Task, view: str | None) -> bytes:
         return short(task)
     (details,) = await manager.details([task.id])
     reason = await manager.waiting_for(task)
-    return full(task, details or _NONE, None if reason is None else Waiting(reason.code, reason.text))
+    waiting = None if reason is None else Waiting(reason.code, reason.text)
+    return full(task, details or _NONE, waiting, [_delivery(told) for told in await manager.callbacks.deliveries(task)])
+
+
+def _delivery(told: Task) -> ShownDelivery:
+    errors = [attempt.error.message for attempt in told.history if attempt.error is not None]
+    errors += [] if told.error is None else [told.error.message]
+    end = msgspec.json.decode(told.payload, type=Delivery).status
+    return ShownDelivery(told.id, end, told.status, told.attempt, errors[-1] if errors else None)
 
 
 def answer(value: Struct, status: int = 200) -> Answer:

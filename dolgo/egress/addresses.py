@@ -81,9 +81,14 @@ async def resolve(host: str, port: int, allowed: Allowed) -> list[str]:
     return addresses
 
 
-def _check(host: str, address: Address, allowed: Allowed) -> None:
+def is_allowed(host: str, address: Address, allowed: Allowed) -> bool:
+    """Whether the host may be connected to at this address."""
     inner = _within(address) if isinstance(address, IPv6Address) else None
-    if is_public(address) or allowed.host(host) or allowed.address(address) or (inner and allowed.address(inner)):
+    return is_public(address) or allowed.host(host) or allowed.address(address) or bool(inner and allowed.address(inner))
+
+
+def _check(host: str, address: Address, allowed: Allowed) -> None:
+    if is_allowed(host, address, allowed):
         return
     at = host if host == str(address) else f"{host} ({address})"
     raise PermissionError(f"{at} is not a public address")

@@ -269,8 +269,10 @@ class Store(ABC):
         is left."""
 
     @abstractmethod
-    async def trim(self, keep: float, most: int, limit: int) -> int:
-        """Drop events older than `keep` seconds or beyond the newest `most`, and expired records. How many."""
+    async def trim(self, keep: float, most: int, limit: int, *, upto: int | None = None) -> int:
+        """Drop events older than `keep` seconds or beyond the newest `most`, and expired records. How many.
+
+        None with a larger `seq` than `upto` goes: somebody has still to read it."""
 
     # -- gates
 

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 
+from dolgo.egress.urls import LONGEST as LONGEST_URL
 from dolgo.errors import Problem
 from dolgo.task.batch import REF
+from dolgo.task.callbacks.wish import ENDS, Callback, End
 from dolgo.task.intake import Submission
 from dolgo.task.types import OnParentFailure
 
@@ -52,6 +54,18 @@ Ref = Annotated[str, Meta(min_length=1, max_length=LONGEST_REF)]
 Parent = Annotated[str, Meta(min_length=1, max_length=len(REF) + LONGEST_REF)]
 
 
+Receiver = Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
+
+
+class NewCallback(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told of the ends of a task."""
+
+    url: Annotated[Receiver, Meta(description="Where a signed request is sent to.")]
+    on: Annotated[
+        Annotated[tuple[End, ...], Meta(min_length=1, max_length=3)] | None, Meta(description="Which ends; all if not given.")
+    ] = None
+
+
 class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
     """A task to be done. An option that is null counts as not given."""
 
@@ -83,6 +97,10 @@ class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
     tags: Annotated[Tags | None, Meta(description="Words to find it by in `GET /tasks`.")] = None
     ref: Annotated[Ref | None, Meta(description="In a batch: what `depends_on` of others may call it.")] = None
 
+    callback: Annotated[
+        Receiver | NewCallback | None, Meta(description="Who is told how it ends: a URL, or which ends as well.")
+    ] = None
+
     def submission(self) -> Submission:
         """What the manager takes."""
         return Submission(  # by place: by name it takes three times as long, and every submit comes by here
@@ -102,7 +120,13 @@ class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
             self.unique_key,
             self.limit_key,
             self.ref,
+            None if self.callback is None else wished(self.callback),
         )
+
+
+def wished(callback: str | NewCallback) -> Callback:
+    """What the manager takes."""
+    return Callback(callback) if isinstance(callback, str) else Callback(callback.url, callback.on or ENDS)
 
 
 def is_name(text: str) -> bool:

@@ -85,7 +85,7 @@ class Desk:
     async def _submit(self, lease: Lease, ask: Ask) -> bytes:
         """Its id is made of the task, its generation and the name of the call: so a later attempt submits nothing twice."""
         submission = _submission(ask.body)
-        id = Ids.derived(lease.id, f"{lease.generation}/{ask.name}")
+        id = submission.flagged(Ids.derived(lease.id, f"{lease.generation}/{ask.name}"))
         note = Note(lease.id, lease.token, f"{SUBMITTED}{lease.generation}/{ask.name}", _encode(id))
         if (before := dict(await self._store.notes(lease.id, note.key)).get(note.key)) is not None:
             return before  # by an attempt before this one; the task may have ended and been deleted since

@@ -10,9 +10,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dolgo.egress.addresses import Allowed
+from dolgo.egress.urls import flaw_of
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, Refused, TooLarge, UnknownType
 from dolgo.task.announced import Announced
 from dolgo.task.batch import REF, Batch, arranged
+from dolgo.task.callbacks.cursor import Book
+from dolgo.task.callbacks.wish import Callback, kept
 from dolgo.task.ids import Ids
 from dolgo.task.types import Dependency, NewTask, OnParentFailure, TypeInfo
 
@@ -32,6 +36,7 @@ class Rules(Struct, frozen=True):
     ageing: float = 600.0  # seconds of age that one level of priority is worth
     max_payload: int = 1 << 20  # bytes
     max_losses: int = 3
+    callback_allow: str = ""  # hosts and networks that callbacks may go to though they are not public
 
 
 class Submission(Struct, frozen=True, gc=False):
@@ -53,13 +58,20 @@ class Submission(Struct, frozen=True, gc=False):
     unique_key: str | None = None
     limit_key: str | None = None
     ref: str | None = None  # what others of the batch call it
+    callback: Callback | None = None  # who is told how it ends
+
+    def flagged(self, id: str) -> str:
+        """The id as it is of a task that somebody is, or is not, to be told of."""
+        return id if self.callback is None else Ids.flagged(id)
 
 
 class Intake:
     """Makes tasks of submissions. Raises what is wrong with them, every member with its pointer."""
 
-    def __init__(self, types: Announced, ids: Ids, rules: Rules) -> None:
+    def __init__(self, types: Announced, ids: Ids, rules: Rules, callbacks: Book) -> None:
         self._types = types
+        self._callbacks = callbacks
+        self._allowed = Allowed(rules.callback_allow)
         self._ids = ids
         self._rules = rules
 
@@ -81,7 +93,7 @@ class Intake:
             at = f"/tasks/{place}" if pointed else ""
             try:
                 tasks.append(await self._new(submission, at, since))
-            except (UnknownType, InvalidPayload, TooLarge) as error:
+            except (UnknownType, InvalidPayload, InvalidRequest, TooLarge) as error:
                 first = first or error
                 problems.extend(error.problems)
         if first is not None:
@@ -98,14 +110,22 @@ class Intake:
             detail = f"The payload has {len(submission.payload)} bytes; {self._rules.max_payload} are allowed."
             raise TooLarge(detail, [Problem(f"{at}/payload", detail)])
         self._types.shape(info).check(submission.payload, f"{at}/payload")
+        if submission.callback is not None:
+            await self._expect(submission.callback, at)
         return self._stamped(submission, info)
+
+    async def _expect(self, callback: Callback, at: str) -> None:
+        """Have the log followed from here on. Raises InvalidRequest for a receiver that shows that it cannot be reached."""
+        if (flaw := flaw_of(callback.url, self._allowed)) is not None:
+            raise InvalidRequest.of([Problem(f"{at}/callback", flaw)])
+        await self._callbacks.begin()
 
     def _stamped(self, submission: Submission, info: TypeInfo) -> NewTask:
         options = info.options
         priority = options.get("priority", _DEFAULT_PRIORITY) if submission.priority is None else submission.priority
         retries = options.get("retries", 0) if submission.retries is None else submission.retries
         return NewTask(  # by place: by name it takes three times as long, and every task comes by here
-            self._ids.new(),
+            submission.flagged(self._ids.new()),
             info.name,
             info.hash,
             submission.queue or options.get("queue", DEFAULT_QUEUE),
@@ -124,6 +144,7 @@ class Intake:
             submission.on_parent_failure,
             _unique_key(submission, options),
             submission.limit_key,
+            None if submission.callback is None else kept(submission.callback),
         )
 
 

@@ -17,6 +17,7 @@ from dolgo.task import bulk
 from dolgo.task.announced import Announced
 from dolgo.task.backoff import Random, pause
 from dolgo.task.batch import Batch, single
+from dolgo.task.callbacks.cursor import Book
 from dolgo.task.desk import Desk
 from dolgo.task.fleet import Fleet, Seen
 from dolgo.task.ids import Ids
@@ -44,7 +45,6 @@ from dolgo.task.verdict import Ended, given_back, unwritable, verdict
 from dolgo.task.waiting import Reason, Waiting
 
 __all__ = ["Accepted", "Manager", "Once", "Rules", "Submission"]
-
 log = logging.getLogger("dolgo.manager")
 
 
@@ -75,7 +75,8 @@ class Manager:
         self._ids = Ids(clock)
         self._notify = notify
         self._random = random
-        self._intake = Intake(types, self._ids, rules)
+        self.callbacks = Book(store)
+        self._intake = Intake(types, self._ids, rules, self.callbacks)
         self._waiting = Waiting(store, fleet)
         self._journal = Journal(store)
         self._desk = Desk(store, self.submit_as)
@@ -361,8 +362,7 @@ class Manager:
         return took
 
     async def give_back(self, leases: Sequence[Lease], *, started: bool) -> Sequence[bool]:
-        settlements: list[Settlement] = [given_back(lease, started=started) for lease in leases]
-        return await self._store.settle(settlements)
+        return await self._store.settle([given_back(lease, started=started) for lease in leases])
 
 
 def _known(id: str, change: Change) -> Status:

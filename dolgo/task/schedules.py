@@ -123,6 +123,8 @@ class Schedules:
         problems = _wrong_times(schedule)
         try:
             await self._manager.check(schedule.submission)
+        except InvalidRequest as error:  # of its options, a callback alone is looked at here
+            problems += [Problem(f"/options{problem.pointer}", problem.detail) for problem in error.problems]
         except Refused as error:
             if not problems or not error.problems:
                 raise
@@ -204,7 +206,7 @@ class Schedules:
 
     async def _submit(self, name: str, tick: float, following: _Kept, record: Record) -> None:
         """The task and the schedule's next tick in one commit."""
-        id = Ids.derived_at(tick, f"{record.key}/{record.first_at}/{tick}")
+        id = following.schedule.submission.flagged(Ids.derived_at(tick, f"{record.key}/{record.first_at}/{tick}"))
         put = _put(name, replace(following, last=Run(tick, id)), record)
         try:
             stored = await self._manager.submit_as(following.schedule.submission, id=id, puts=[put])

@@ -363,3 +363,4 @@ class Query(Struct, frozen=True):
     order: str = "-created_at"  # or created_at, -finished_at, finished_at
     limit: int = 50
     after: tuple[float, str] | None = None  # the last row seen: (time, id)
+    without: str | None = None  # tasks whose type begins so are left out

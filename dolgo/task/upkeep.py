@@ -16,6 +16,8 @@ from dolgo.errors import Refused
 from dolgo.logs import SELDOM
 from dolgo.store.base import CASCADED, Store
 from dolgo.task.announced import Announced
+from dolgo.task.callbacks.courier import SUFFIX
+from dolgo.task.callbacks.cursor import Book
 from dolgo.task.fleet import Fleet, Seen, is_gone
 from dolgo.task.schedules import Schedules
 from dolgo.task.types import FINAL, Status
@@ -97,14 +99,15 @@ class Upkeep:
     async def reclaim(self) -> None:
         """Queue again what dead workers held: at once if their process is gone, else when the lease is over."""
         seen = await self._fleet.all()
-        dead = [worker.info.id for worker in seen if is_gone(worker.info, self._host)]
+        gone = [worker.info.id for worker in seen if is_gone(worker.info, self._host)]
+        dead = gone + [id + SUFFIX for id in gone]
         if await self._clock_jumped(seen):
             return
         taken = await self._in_rounds(lambda: self._store.reclaim(dead, AT_ONCE))
         if taken:
             log.warning("%d task(s) of dead workers are queued again.", taken)
-        if dead:
-            await self._fleet.leave(dead)
+        if gone:
+            await self._fleet.leave(gone)
 
     async def expire(self) -> None:
         await self._in_rounds(lambda: self._store.expire(AT_ONCE))
@@ -119,7 +122,9 @@ class Upkeep:
 
     async def trim(self) -> None:
         keep, most = self._keeping.event_keep, self._keeping.event_limit
-        await self._in_rounds(lambda: self._store.trim(keep, most, AT_ONCE))
+        found = await Book(self._store).read()  # what has not been looked at for callbacks stays
+        upto = None if found is None else found[0].seq
+        await self._in_rounds(lambda: self._store.trim(keep, most, AT_ONCE, upto=upto))
 
     async def types(self) -> None:
         unfinished = {(line.type, line.hash) for line in await self._store.counts() if any(map(line.counts.get, UNFINISHED))}

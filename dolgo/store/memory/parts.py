@@ -30,9 +30,12 @@ class EventLog:
         events = self._events[start : start + limit] if after <= self.head else []
         return EventPage(events, events[-1].seq if events else self.head if reset else after, reset)
 
-    def trim(self, before: float, most: int, limit: int) -> int:
+    def trim(self, before: float, most: int, limit: int, upto: int | None) -> int:
         count = 0
-        while count < min(limit, len(self._events)) and (self._events[count].time < before or len(self._events) - count > most):
+        known = len(self._events) if upto is None else upto - (self.head - len(self._events))
+        while count < min(limit, known, len(self._events)) and (
+            self._events[count].time < before or len(self._events) - count > most
+        ):
             count += 1
         del self._events[:count]
         return count

@@ -124,6 +124,7 @@ def matches(task: Task, query: Query) -> bool:
     return (
         query.status in (None, task.status)
         and query.type in (None, task.type)
+        and (query.without is None or not task.type.startswith(query.without))
         and query.queue in (None, task.queue)
         and query.worker in (None, task.worker)
         and (query.tag is None or query.tag in task.tags)

@@ -202,9 +202,9 @@ class MemoryStore(Store):
         self._finish(now)
         return moved
 
-    async def trim(self, keep: float, most: int, limit: int) -> int:
+    async def trim(self, keep: float, most: int, limit: int, *, upto: int | None = None) -> int:
         now = self._clock()
-        events = self._table.log.trim(now - keep, most, limit)
+        events = self._table.log.trim(now - keep, most, limit, upto)
         return events + self._records.trim(now, limit - events)
 
     # -- gates

@@ -57,7 +57,7 @@ async def _some(
     state = None if query.status is None else STATE[query.status]
     (rows, next_time, next_id), blobs = await ask(
         "list", _walk(query), int(query.order.startswith("-")), query.created_after, query.created_before, time, id, state,
-        query.type, query.queue, query.worker, limit, AT_ONCE, int(bodies), again=True,
+        query.type, query.queue, query.worker, limit, AT_ONCE, int(bodies), query.without, again=True,
     )  # fmt: skip
     return rows, blobs, None if next_time is False else (float(next_time), next_id)
 

@@ -238,8 +238,8 @@ class RedisStore(Store):
     async def cascade(self, limit: int) -> int:
         return await self._count("cascade", limit)
 
-    async def trim(self, keep: float, most: int, limit: int) -> int:
-        return await self._count("trim", keep, most, limit)
+    async def trim(self, keep: float, most: int, limit: int, *, upto: int | None = None) -> int:
+        return await self._count("trim", keep, most, limit, upto)
 
     # -- gates
 

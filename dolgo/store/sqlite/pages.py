@@ -97,6 +97,9 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
         if wanted is not None:
             parts.append(f"{column} = ?")
             values.append(wanted)
+    if query.without is not None:
+        parts.append("substr(line.type, 1, ?) <> ?")
+        values += (len(query.without), query.without)
     if query.tag is not None:
         parts.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
         values.append(query.tag)

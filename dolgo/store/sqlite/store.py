@@ -188,8 +188,8 @@ class SqliteStore(Store):
         answer: int = await self._batcher.add("cascade", limit, weight=limit)
         return answer
 
-    async def trim(self, keep: float, most: int, limit: int) -> int:
-        answer: int = await self._batcher.add("trim", (keep, most, limit), weight=limit)
+    async def trim(self, keep: float, most: int, limit: int, *, upto: int | None = None) -> int:
+        answer: int = await self._batcher.add("trim", (keep, most, limit, upto), weight=limit)
         return answer
 
     async def gate(self, scope: str, changes: Mapping[str, object]) -> Gate:

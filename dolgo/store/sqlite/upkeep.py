@@ -41,15 +41,16 @@ def _prune(turn: Turn, keep: float, limit: int) -> int:
     return len(oldest)
 
 
-def trim(turn: Turn, calls: Sequence[tuple[float, int, int]]) -> list[int]:
-    return [_trim(turn, keep, most, limit) for keep, most, limit in calls]
+def trim(turn: Turn, calls: Sequence[tuple[float, int, int, int | None]]) -> list[int]:
+    return [_trim(turn, *call) for call in calls]
 
 
-def _trim(turn: Turn, keep: float, most: int, limit: int) -> int:
+def _trim(turn: Turn, keep: float, most: int, limit: int, upto: int | None) -> int:
     first, last = run(turn.connection, "log_ends").fetchone()
     gone = 0
     if first is not None:
         old = run(turn.connection, "log_old", limit, turn.now - keep).fetchone()[0]
         cut = min(max(last - most, old or 0), first + limit - 1, last - 1)  # the last one stays: its seq is the counter
+        cut = cut if upto is None else min(cut, upto)
         gone = run(turn.connection, "log_trim", cut).rowcount
     return gone + run(turn.connection, "records_expired", turn.now, limit).rowcount

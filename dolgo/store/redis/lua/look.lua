@@ -146,6 +146,7 @@ end
 local function matches(turn, task, query)
   local line = turn:line_of(task.line)
   return (not query.type or query.type == line[2])
+    and (not query.without or string.sub(line[2], 1, #query.without) ~= query.without)
     and (not query.queue or query.queue == line[1])
     and (not query.worker or query.worker == task.worker)
     and (not query.low or task.created_at > query.low)
@@ -187,11 +188,11 @@ end
 
 -- `what`: created, finished, few:<state> or leases. {rows, time and id after which the next page goes on: false and '' at the
 -- end}.
-function Reads.list(turn, what, backwards, low, high, after, after_id, state, type, queue, worker, limit, looks, bodies)
+function Reads.list(turn, what, backwards, low, high, after, after_id, state, type, queue, worker, limit, looks, bodies, without)
   local query = {
     backwards = backwards == 1, low = low, high = high, after = after, after_id = after_id,
     state = state, type = type, queue = queue, worker = worker, limit = limit, bodies = bodies,
-    finished = what == 'finished', size = 0,
+    finished = what == 'finished', without = without,
   }
   if what == 'leases' and call('ZCARD', turn:key('leases')) > MOST_LOOKS then
     what = 'created'

@@ -67,10 +67,10 @@ local function last_old(turn, first, last, latest)
   return old
 end
 
-local function trim_log(turn, keep, most, limit)
+local function trim_log(turn, keep, most, limit, upto)
   local trimmed, seq = unpack(call('HMGET', turn:key('meta'), 'trimmed', 'seq'))
   trimmed, seq = tonumber(trimmed) or 0, tonumber(seq) or 0
-  local last = math.min(trimmed + limit, seq) -- that may be dropped
+  local last = math.min(trimmed + limit, seq, upto or seq) -- that may be dropped
   local beyond = math.min(math.max(seq - most, trimmed), last)
   local cut = math.min(math.max(beyond, last_old(turn, beyond + 1, last, turn.now - keep)), last)
   if cut <= trimmed then
@@ -81,8 +81,8 @@ local function trim_log(turn, keep, most, limit)
   return cut - trimmed
 end
 
--- Drops events older than `keep` seconds or beyond the newest `most`, and expired records. How many.
-function Verbs.trim(turn, keep, most, limit)
-  local events = trim_log(turn, keep, most, limit)
+-- Drops events older than `keep` seconds or beyond the newest `most`, none behind `upto`, and expired records. How many.
+function Verbs.trim(turn, keep, most, limit, upto)
+  local events = trim_log(turn, keep, most, limit, upto)
   return {events + Records.trim(turn, limit - events)}
 end

@@ -1,0 +1,58 @@
+"""How far the event log has been followed for callbacks, and by whom: one record.
+
+There is none before the first task with a callback: until then nobody follows, and nothing has to be kept for it."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from dolgo.store.base import Bell, Store
+from dolgo.task.types import Put, Record, Task
+
+KEY = "callbacks/cursor"
+TOLD = "callbacks/of/"  # and the task's id: which deliveries were made for it
+
+
+class Cursor(Struct, frozen=True):
+    """A place in the log, and who follows from it."""
+
+    seq: int
+    holder: str = ""
+    until: float = 0.0  # past it anybody may follow
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Cursor).decode
+
+
+class Book:
+    """The record of the cursor, and the deliveries of each task."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.begun = Bell()  # there are callbacks, or more of them, in this process
+
+    async def begin(self) -> None:
+        """The log is followed from here at the latest: before the first task with a callback is stored."""
+        if await self.read() is None:
+            await self._store.put([put(Cursor(await self._store.head()), 0)])
+        self.begun.ring()
+
+    async def read(self) -> tuple[Cursor, int] | None:
+        """The cursor and its version; None if no task ever had a callback."""
+        found = await self._record()
+        return None if found is None else (_decode(found.value), found.version)
+
+    async def deliveries(self, task: Task) -> list[Task]:
+        """The tasks that tell of a task's ends, oldest first."""
+        records = [] if task.extras is None else await self._store.records(f"{TOLD}{task.id}/")
+        return [told for told in await self._store.get([record.value.decode() for record in records]) if told is not None]
+
+    async def _record(self) -> Record | None:
+        return next((record for record in await self._store.records(KEY) if record.key == KEY), None)
+
+
+def put(cursor: Cursor, version: int) -> Put:
+    """The cursor as it is written if its version is still this one."""
+    return Put(KEY, _encode(cursor), version)

@@ -1,0 +1,153 @@
+"""One delivery: the request, and what its answer means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from dolgo.egress.addresses import Allowed
+from dolgo.egress.transport import client
+from dolgo.runner.link import Fault, Kind, Report
+from dolgo.store.base import Store
+from dolgo.task.callbacks.secret import Vault, signatures
+from dolgo.task.callbacks.wish import Delivery
+from dolgo.task.types import ErrorCode, Lease, Status, Task
+
+log = logging.getLogger("dolgo.callbacks")
+
+TIMEOUT = 15.0  # seconds until the head of the answer must be here; its body is not read
+LARGEST = 256 * 1024  # bytes of a result that is sent; a larger one is linked to
+PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0)  # seconds before the next try; the last repeats
+GONE = 410  # the receiver wants no more
+
+
+class Data(Struct, frozen=True):
+    """The body of `GET /tasks/{id}`, and the type."""
+
+    id: str
+    status: str
+    type: str
+    result: Raw | UnsetType = UNSET
+    result_url: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class Body(Struct, frozen=True):
+    """What is sent."""
+
+    type: str
+    timestamp: str
+    data: Data
+
+
+class Policy(Struct, frozen=True):
+    """The settings deliveries go by."""
+
+    allowed: Allowed
+    retry_for: float = 86_400.0  # seconds
+    public_url: str = ""  # where receivers reach the service; results are linked to below it
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Delivery).decode
+
+
+class Post:
+    """Makes deliveries. `random` spreads the retries."""
+
+    def __init__(self, store: Store, vault: Vault, policy: Policy, random: Callable[[], float]) -> None:
+        self._store = store
+        self._vault = vault
+        self._policy = policy
+        self._random = random
+        self._web = client(policy.allowed)
+
+    async def close(self) -> None:
+        await self._web.aclose()
+
+    async def deliver(self, lease: Lease) -> Report:
+        """How it went; never raises but when it is cancelled."""
+        order = _decode(lease.payload)
+        try:
+            status, after = await self._send(lease.id, order)
+        except PermissionError as error:
+            return _refused(f"{error}, and the setting `callback_allow` does not list it.")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:  # OSError: no address, a reset
+            return await self._again(lease, order, _sentence(error), None)
+        if 200 <= status < 300:
+            return Report(0, Kind.DONE, _encode({"status": status}))
+        if status == GONE:
+            return _refused("The receiver answered 410: it wants no more.")
+        return await self._again(lease, order, f"The receiver answered {status}.", after)
+
+    async def _send(self, id: str, order: Delivery) -> tuple[int, str | None]:
+        """Status and `Retry-After` of the answer."""
+        body = _encode(await self._body(order))
+        now = int(await self._store.now())
+        headers = {
+            "content-type": "application/json", "user-agent": "dolgo", "accept-encoding": "identity", "webhook-id": id,
+            "webhook-timestamp": str(now), "webhook-signature": signatures(await self._vault.valid(), id, now, body),
+        }  # fmt: skip
+        async with (
+            asyncio.timeout(TIMEOUT),
+            self._web.stream("POST", order.url, content=body, headers=headers) as answer,
+        ):
+            return answer.status_code, answer.headers.get("retry-after")
+
+    async def _body(self, order: Delivery) -> Body:
+        (task,) = await self._store.get([order.task])
+        return Body(f"task.{order.status}", _moment(order.time), self._data(order, task))
+
+    def _data(self, order: Delivery, task: Task | None) -> Data:
+        """As the task stands; of one that is gone, or was retried meanwhile, the end alone."""
+        name = "" if task is None else task.type
+        if task is None or task.status != order.status:
+            return Data(order.task, order.status, name)
+        if task.status is not Status.DONE:
+            return Data(task.id, task.status, name, error=UNSET if task.error is None else task.error.message)
+        if len(task.result or b"") > LARGEST:
+            return Data(task.id, task.status, name, result_url=f"{self._policy.public_url.rstrip('/')}/tasks/{task.id}")
+        return Data(task.id, task.status, name, result=Raw(task.result or b"null"))
+
+    async def _again(self, lease: Lease, order: Delivery, reason: str, after: str | None) -> Report:
+        """Another try, unless it would come too late: not before the receiver wants it."""
+        now = await self._store.now()
+        pause = PAUSES[min(lease.deferrals, len(PAUSES) - 1)] * (0.5 + self._random() / 2)
+        pause = max(pause, _seconds(after, now))
+        if now + pause > order.time + self._policy.retry_for:
+            return _refused(f"It could not be delivered within {self._policy.retry_for:g} s. {reason}")
+        return Report(0, Kind.RETRY, error=Fault(ErrorCode.HANDLER_ERROR, reason), delay=pause)
+
+
+def _refused(reason: str) -> Report:
+    return Report(0, Kind.FAIL, error=Fault(ErrorCode.HANDLER_ERROR, reason))
+
+
+def _sentence(error: Exception) -> str:
+    """Without the URL, which may hold a secret in its path or query."""
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        return f"The receiver did not answer within {TIMEOUT:g} s."
+    return f"The receiver could not be reached: {type(error).__name__}: {error}"
+
+
+def _seconds(after: str | None, now: float) -> float:
+    """What `Retry-After` says, as seconds or as a date (RFC 9110, 10.2.3); 0 if it says nothing."""
+    if after is None:
+        return 0.0
+    if after.isascii() and after.isdecimal():
+        return float(after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - now)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:-6] + "Z"

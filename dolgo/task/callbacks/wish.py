@@ -1,0 +1,48 @@
+"""Who wants to be told of the end of a task: as it is kept with the task, and as it is kept with each delivery."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+TYPE = "dolgo.callback"  # of the tasks that deliver
+QUEUE = "dolgo"  # where they stand, in the way of nobody
+HASH = "1"  # of the payload below
+End = Literal["done", "failed", "cancelled"]
+ENDS: tuple[End, ...] = get_args(End)
+
+
+class Callback(Struct, frozen=True, omit_defaults=True):
+    """A receiver, and the ends it wants to hear of."""
+
+    url: str
+    on: tuple[End, ...] = ENDS
+
+
+class Delivery(Struct, frozen=True):
+    """The payload of a task that delivers."""
+
+    task: str  # whose end it is
+    status: str  # that it came to
+    time: float  # when
+    url: str
+
+
+class _Extras(Struct, frozen=True):
+    callback: Callback | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Extras).decode
+
+
+def kept(callback: Callback) -> bytes:
+    """The extras of a task with this callback."""
+    return _encode(_Extras(callback))
+
+
+def wish_of(extras: bytes | None) -> Callback | None:
+    """The callback among the extras of a task."""
+    return None if extras is None else _decode(extras).callback
