@@ -47,7 +47,7 @@ class Settings:
     """The values in force, and the origin of each."""
 
     store: str = row(
-        "sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "prune", "doctor", "token"
+        "sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "secret", "prune", "doctor"
     )
     slots: int = row(5, Whole(0), "Tasks at most at once; 0 serves the web alone.")
     tasks: tuple[str, ...] = row((), Paths(), "Folders, files or modules with task types, besides ./tasks.")

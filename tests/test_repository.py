@@ -48,8 +48,9 @@ DOORS = {  # what may be imported of a room, and the rooms that may have more
 # Imports inside a function: (module, imported, why).
 LAZY = [
     ("dolgo.cli.serve", "dolgo.main", "brings in everything; only these two commands need it"),
-    ("dolgo.cli.opened", "dolgo.main", "names the stores, for the commands that work on one"),
+    ("dolgo.cli.prune", "dolgo.main", "names the stores; of the commands without a server few open one"),
     ("dolgo.cli.doctor", "dolgo.main", "names the stores, as above"),
+    ("dolgo.cli.secret", "dolgo.main", "names the stores, as above"),
     ("dolgo.cli.openapi", "dolgo.api.openapi", "brings in the web framework; only this command needs it"),
     ("dolgo.main", "dolgo.store.memory", "a store is imported when its URL asks for it"),
     ("dolgo.main", "dolgo.store.redis", "a store is imported when its URL asks for it"),
@@ -66,6 +67,7 @@ UPWARD = {
     ("dolgo.cli.serve", "dolgo.main"),
     ("dolgo.cli.opened", "dolgo.main"),
     ("dolgo.cli.doctor", "dolgo.main"),
+    ("dolgo.cli.secret", "dolgo.main"),
 }  # the composition root is started from there
 
 MOST_LINES_OF_A_FUNCTION = 40

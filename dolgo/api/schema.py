@@ -137,7 +137,9 @@ class FullTask(Struct, frozen=True, kw_only=True):
     on_parent_failure: OnParentFailure
     unique_key: str | None
     limit_key: str | None
-    callbacks: Annotated[list[ShownDelivery] | UnsetType, Meta(description="Oldest first. Not in a list.")] = UNSET
+    callbacks: Annotated[
+        list[ShownDelivery] | UnsetType, Meta(description="Of a task with a callback, oldest first. Not in a list.")
+    ] = UNSET
 
 
 ShownTask = Annotated[

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dolgo.api.call import Answer
 from dolgo.api.schema import FullTask, Progress, ShortTask, ShownAttempt, ShownDelivery, Waiting
-from dolgo.task.callbacks.wish import Delivery
+from dolgo.task.callbacks.wish import Delivery, wish_of
 from dolgo.task.manager import Manager
 from dolgo.task.types import Attempt, Details, End, Status, Task, last_outcome
 
@@ -91,7 +91,14 @@ async def shown_alone(manager: Manager, task: Task, view: str | None) -> bytes:
     (details,) = await manager.details([task.id])
     reason = await manager.waiting_for(task)
     waiting = None if reason is None else Waiting(reason.code, reason.text)
-    return full(task, details or _NONE, waiting, [_delivery(told) for told in await manager.callbacks.deliveries(task)])
+    return full(task, details or _NONE, waiting, await _callbacks(manager, task))
+
+
+async def _callbacks(manager: Manager, task: Task) -> list[ShownDelivery] | UnsetType:
+    """What became of telling its receiver; nothing for a task without a callback."""
+    if wish_of(task.extras) is None:
+        return UNSET
+    return [_delivery(told) for told in await manager.callbacks.deliveries(task)]
 
 
 def _delivery(told: Task) -> ShownDelivery:

@@ -214,3 +214,9 @@ async def test_find_tells_the_ids_of_what_is_listed(store: Store, clock: Clock, 
         for limit in (1, 50):
             query = {"order": order, "limit": limit, **wanted}
             assert await found(store, **query) == await listed(store, **query)
+
+
+async def test_types_that_begin_so_can_be_left_out(store: Store) -> None:
+    mine, other, own = await submit(store, task(), task(type="dolgonaut"), task(type="dolgo.callback", queue="dolgo"))
+    assert await listed(store, without="dolgo.") == await found(store, without="dolgo.") == [other, mine]
+    assert await listed(store) == [own, other, mine]

@@ -103,6 +103,15 @@ async def test_trim_stops_at_its_limit_and_goes_on(store: Store) -> None:
     assert dropped == [3, 3, 1, 0]
 
 
+async def test_trim_leaves_what_somebody_has_still_to_read(store: Store, clock: Clock) -> None:
+    await submit(store, *(task() for _ in range(10)))
+    seqs = [event.seq for event in (await store.events(0, 10)).events]
+    clock.advance(100)
+    assert await store.trim(50.0, 1, 1_000, upto=seqs[3]) == 4
+    assert await store.trim(50.0, 1, 1_000, upto=seqs[3]) == 0
+    assert [event.seq for event in (await store.events(seqs[3], 10)).events] == seqs[4:]
+
+
 async def test_a_reader_that_is_behind_the_log_misses_nothing_or_is_told(store: Store) -> None:
     await submit(store, *(task() for _ in range(10)))
     seqs = [event.seq for event in (await store.events(0, 10)).events]

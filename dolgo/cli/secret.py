@@ -1,0 +1,62 @@
+"""`dolgo secret`: what callbacks are signed with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from dolgo.cli import output
+from dolgo.cli.exits import Exit
+from dolgo.cli.options import load, setting_options
+from dolgo.errors import BadSetting, StoreUnusable
+from dolgo.task.callbacks.secret import Vault
+
+FILE = "sqlite:///"
+
+T = TypeVar("T")
+
+
+@click.group("secret")
+def secret_command() -> None:
+    """Show or rotate what callbacks are signed with. Works on the store itself."""
+
+
+@secret_command.command("show")
+@setting_options("secret")
+def show(**flags: str | None) -> int:
+    """Print the secrets that callbacks are signed with now, the newest first."""
+    for secret in _on_store(flags, lambda vault: vault.valid()):
+        output.data(secret)
+    return Exit.OK
+
+
+@secret_command.command("rotate")
+@setting_options("secret")
+def rotate(**flags: str | None) -> int:
+    """Make a new secret and print it. The one before signs as well for a day, so that receivers have time to change."""
+    output.data(_on_store(flags, lambda vault: vault.rotate()))
+    return Exit.OK
+
+
+def _on_store(flags: dict[str, str | None], use: Callable[[Vault], Awaitable[T]]) -> T:
+    settings = load(flags)
+    if settings.store.startswith("memory:"):
+        raise BadSetting("A store in memory cannot be reached from outside its process: name another with --store.")
+    if settings.store.startswith(FILE) and not Path(settings.store.removeprefix(FILE)).exists():
+        raise StoreUnusable(f"There is no file for {settings.store}: --store names another.")  # opening it would make one
+    return asyncio.run(_opened(settings.store, use))
+
+
+async def _opened(url: str, use: Callable[[Vault], Awaitable[T]]) -> T:
+    from dolgo.main import open_store  # the composition root names the stores, and brings in everything
+
+    store = open_store(url)
+    await store.open()
+    try:
+        return await use(Vault(store))
+    finally:
+        await store.close()

@@ -1,0 +1,219 @@
+"""What follows the log for callbacks, on every store: none lost, none doubled, whoever follows."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from standardwebhooks import Webhook
+
+from dolgo.egress.addresses import Allowed
+from dolgo.runner.link import Kind, Report
+from dolgo.store.base import Store
+from dolgo.task.callbacks import follower as follower_room
+from dolgo.task.callbacks.cursor import Book
+from dolgo.task.callbacks.follower import Follower
+from dolgo.task.callbacks.post import Policy, Post
+from dolgo.task.callbacks.secret import BOTH, Vault, signatures
+from dolgo.task.callbacks.wish import TYPE, Callback, Delivery, kept
+from dolgo.task.ids import Ids
+from dolgo.task.types import NewTask, Query, Task
+from tests.callbacks.receiver import Receiver
+from tests.store.build import claim, done, failed, fresh_id, hold, read, submit, task
+from tests.store.clock import Clock
+
+pytestmark = pytest.mark.anyio
+
+URL = "https://example.com/hook"
+WITHIN = 10.0  # seconds
+
+
+def wishing(**changes: object) -> NewTask:
+    """A task with a callback."""
+    return task(id=Ids.flagged(fresh_id()), extras=kept(Callback(URL)), **changes)
+
+
+async def deliveries(store: Store) -> list[Task]:
+    return list((await store.list(Query(type=TYPE, order="created_at", limit=1_000))).tasks)
+
+
+async def until_delivered(store: Store, number: int) -> list[Task]:
+    async with asyncio.timeout(WITHIN):
+        while len(found := await deliveries(store)) < number:
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def run_all(store: Store) -> None:
+    while leases := (await claim(store, limit=100)).leases:
+        await store.settle([done(lease) for lease in leases])
+
+
+async def test_each_end_that_somebody_asked_for_is_one_delivery(store: Store) -> None:
+    book = Book(store)
+    await book.begin()
+    await submit(store, *(wishing() if number % 2 else task() for number in range(40)))
+    await run_all(store)
+    one, other = Follower(store, book, id="one"), Follower(store, Book(store), id="other")
+    one.start()
+    other.start()
+    found = await until_delivered(store, 20)
+    late = wishing()
+    await submit(store, late)
+    await run_all(store)
+    found = await until_delivered(store, 21)
+    await one.stop()
+    await other.stop()
+    told = [msgspec.json.decode(delivery.payload, type=Delivery) for delivery in found]
+    assert len({delivery.task for delivery in told}) == len(told) == 21
+    assert {delivery.url for delivery in told} == {URL}
+    assert {delivery.limit_key for delivery in found} == {"example.com"}
+
+
+async def test_who_takes_over_goes_on_behind_the_last_commit(store: Store, clock: Clock) -> None:
+    book = Book(store)
+    await book.begin()
+    await submit(store, wishing())
+    await run_all(store)
+    one = Follower(store, book, id="one")
+    one.start()
+    await until_delivered(store, 1)
+    await one.stop()
+    await submit(store, wishing())
+    await run_all(store)
+    clock.advance(follower_room.HELD + 1)
+    other = Follower(store, Book(store), id="other")
+    other.start()
+    await until_delivered(store, 2)
+    await other.stop()
+    assert len(await deliveries(store)) == 2
+
+
+async def test_what_was_not_looked_at_yet_is_found_though_the_log_is_trimmed(memory: Store, clock: Clock) -> None:
+    book = Book(memory)
+    await book.begin()
+    await submit(memory, wishing())
+    await run_all(memory)
+    clock.advance(1_000)
+    found = await book.read()
+    assert found is not None
+    await memory.trim(1.0, 1, 1_000, upto=found[0].seq)
+    follower = Follower(memory, book, id="one")
+    follower.start()
+    await until_delivered(memory, 1)
+    await follower.stop()
+
+
+async def test_nobody_follows_before_there_is_a_callback(memory: Store) -> None:
+    follower = Follower(memory, Book(memory), id="one")
+    await submit(memory, task())
+    await run_all(memory)
+    asked = memory.events
+    memory.events = None  # type: ignore[method-assign, assignment]  # a look would raise
+    stepping = asyncio.create_task(follower.step())
+    await asyncio.sleep(0)
+    stepping.cancel()
+    memory.events = asked  # type: ignore[method-assign]
+    assert await Book(memory).read() is None
+
+
+# -- one delivery
+
+
+async def finished(store: Store, result: bytes = b"1") -> Task:
+    lease = await hold(store)
+    await store.settle([done(lease, result)])
+    return await read(store, lease.id)
+
+
+async def delivered(store: Store, end: Task, status: str, url: str, policy: Policy) -> Report:
+    """How the delivery of an end goes, as the first attempt of its task."""
+    payload = msgspec.json.encode(Delivery(end.id, status, await store.now(), url))
+    await submit(store, task(type=TYPE, payload=payload))
+    (lease,) = (await claim(store, types=frozenset({TYPE}))).leases
+    post = Post(store, Vault(store), policy, lambda: 1.0)
+    try:
+        return await post.deliver(lease)
+    finally:
+        await post.close()
+
+
+LOCAL = Policy(Allowed("127.0.0.1"))
+
+
+async def test_a_large_result_is_linked_to(memory: Store) -> None:
+    large = await finished(memory, b'"' + b"x" * (256 * 1024) + b'"')
+    with Receiver() as receiver:
+        policy = Policy(Allowed("127.0.0.1"), public_url="https://dolgo.example.org/")
+        assert (await delivered(memory, large, "done", f"{receiver.url}/ok", policy)).kind is Kind.DONE
+        body = msgspec.json.decode(receiver.of("/ok")[0].body)
+    assert body["data"]["result_url"] == f"https://dolgo.example.org/tasks/{large.id}"
+    assert "result" not in body["data"]
+
+
+async def test_of_a_task_that_was_retried_meanwhile_the_end_alone_is_told(memory: Store) -> None:
+    await submit(memory)
+    (lease,) = (await claim(memory)).leases
+    await memory.settle([failed(lease)])
+    await memory.retry([lease.id])
+    (again,) = await memory.get([lease.id])
+    assert again is not None
+    with Receiver() as receiver:
+        await delivered(memory, again, "failed", f"{receiver.url}/ok", LOCAL)
+        body = msgspec.json.decode(receiver.of("/ok")[0].body)
+    assert (body["type"], body["data"]) == ("task.failed", {"id": lease.id, "status": "failed", "type": "echo"})
+
+
+async def test_a_pause_that_the_receiver_asks_for_is_kept_and_no_try_comes_too_late(memory: Store) -> None:
+    end = await finished(memory)
+    with Receiver() as receiver:
+        receiver.retry_after = "7200"
+        report = await delivered(memory, end, "done", f"{receiver.url}/503", LOCAL)
+        assert (report.kind, report.delay) == (Kind.RETRY, 7_200.0)
+        short = Policy(Allowed("127.0.0.1"), retry_for=3_600.0)
+        assert (await delivered(memory, end, "done", f"{receiver.url}/503", short)).kind is Kind.FAIL
+        date = datetime.fromtimestamp(await memory.now() + 600, UTC)
+        receiver.retry_after = date.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        report = await delivered(memory, end, "done", f"{receiver.url}/503", LOCAL)
+        assert report.delay is not None
+        assert 590 < report.delay <= 600
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://localhost:1/", "https://127.1/", "http://[::1]:1/"])
+async def test_an_address_that_is_not_public_is_never_connected_to(memory: Store, url: str) -> None:
+    report = await delivered(memory, await finished(memory), "done", url, Policy(Allowed("")))
+    assert report.kind is Kind.FAIL
+    assert report.error is not None
+    assert "not a public address" in report.error.message
+
+
+async def test_a_receiver_whose_certificate_nobody_trusts_gets_nothing(memory: Store) -> None:
+    with Receiver() as receiver:  # it speaks no TLS at all
+        report = await delivered(memory, await finished(memory), "done", f"{receiver.url}/ok".replace("http", "https"), LOCAL)
+        assert report.kind is Kind.RETRY
+        assert not receiver.came
+
+
+# -- the secret
+
+
+async def test_the_secret_stays_until_it_is_rotated_and_for_a_day_more(store: Store, clock: Clock) -> None:
+    vault = Vault(store)
+    (first,) = await vault.valid()
+    assert await Vault(store).valid() == [first]
+    second = await vault.rotate()
+    assert await vault.valid() == [second, first]
+    clock.advance(BOTH + 1)
+    assert await vault.valid() == [second]
+
+
+def test_signatures_are_those_of_the_standard() -> None:
+    secrets = ["whsec_" + base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2)]
+    now = int(datetime.now(UTC).timestamp())
+    signed = signatures(secrets, "an-id", now, b'{"a": 1}')
+    for secret in secrets:
+        headers = {"webhook-id": "an-id", "webhook-timestamp": str(now), "webhook-signature": signed}
+        assert Webhook(secret).verify(b'{"a": 1}', headers) == {"a": 1}
