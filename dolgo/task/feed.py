@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from msgspec import Struct
 
@@ -27,10 +27,10 @@ class Wanted(Struct, frozen=True):
     def fits(self, event: Event) -> bool:
         """Whether the event is among them."""
         return (
-            (self.id is None or self.id == event.id)
+            (self.status is None or self.status is event.status)
+            and (self.id is None or self.id == event.id)
             and (self.type is None or self.type == event.type)
             and (self.queue is None or self.queue == event.queue)
-            and (self.status is None or self.status == event.status)
             and (self.type is not None or self.id is not None or not event.type.startswith(RESERVED))
         )
 
@@ -57,11 +57,11 @@ class Channel:
         self._waiting: set[Callable[[], None]] = set()
 
     def put(self, passed: Passed) -> None:
-        """One more event, if it fits."""
-        if self.wanted.fits(passed.event):
-            self._held.append(passed)
-            if len(self._held) > HELD:
-                self.since = self._held.popleft().event.seq
+        """One more event, which fits."""
+        self._held.append(passed)
+        if len(self._held) > HELD:
+            self.since = self._held.popleft().event.seq
+        if self._waiting:
             self._wake()
 
     def after(self, seq: int) -> list[Passed]:
@@ -104,7 +104,7 @@ class Feed:
         self.closed = False
         self._at_close: set[Callable[[], None]] = set()
         self._channels: dict[Wanted, Channel] = {}
-        self._places: dict[tuple[str, str | None], list[Channel]] = {}
+        self._places: dict[str, dict[str, list[Channel]]] = {"id": {}, "type": {}, "queue": {}, "other": {}}
 
     def __bool__(self) -> bool:
         return bool(self._channels)
@@ -114,7 +114,8 @@ class Feed:
         channel = self._channels.get(wanted)
         if channel is None:
             channel = self._channels[wanted] = Channel(wanted, since)
-            self._places.setdefault(_place(wanted), []).append(channel)
+            kind, name = _place(wanted)
+            self._places[kind].setdefault(name, []).append(channel)
         channel.members += 1
         return channel
 
@@ -122,17 +123,23 @@ class Feed:
         channel.members -= 1
         if not channel.members:
             del self._channels[channel.wanted]
-            place = _place(channel.wanted)
-            self._places[place].remove(channel)
-            if not self._places[place]:
-                del self._places[place]
+            kind, name = _place(channel.wanted)
+            self._places[kind][name].remove(channel)
+            if not self._places[kind][name]:
+                del self._places[kind][name]
 
     def pass_on(self, events: Iterable[Event]) -> None:
         """Each event to the channels it may fit."""
-        for event in events if self._channels else ():
-            passed = Passed(event)
-            for place in (("id", event.id), ("type", event.type), ("queue", event.queue), ("", None)):
-                for channel in self._places.get(place, ()):
+        if not self._channels:
+            return
+        ids, types, queues = self._places["id"], self._places["type"], self._places["queue"]
+        others = self._places["other"].get("", ())
+        for event in events:  # of all of them, so whatever can be looked up is not compared
+            passed: Passed | None = None
+            found = ids.get(event.id, ()), types.get(event.type, ()), queues.get(event.queue, ()), others
+            for channel in chain.from_iterable(found):
+                if channel.wanted.fits(event):
+                    passed = passed or Passed(event)
                     channel.put(passed)
 
     def reset(self, since: int) -> None:
@@ -160,9 +167,10 @@ class Feed:
         return iter(tuple(self._channels.values()))
 
 
-def _place(wanted: Wanted) -> tuple[str, str | None]:
+def _place(wanted: Wanted) -> tuple[str, str]:
+    """By what events for it are looked up."""
     if wanted.id is not None:
         return "id", wanted.id
     if wanted.type is not None:
         return "type", wanted.type
-    return ("", None) if wanted.queue is None else ("queue", wanted.queue)
+    return ("other", "") if wanted.queue is None else ("queue", wanted.queue)

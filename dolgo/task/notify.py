@@ -183,9 +183,9 @@ class Notify:
                 await asyncio.sleep(PAUSE)
                 continue
             self._pass_on(page)
-            if page.events:
+            if len(page.events) == PAGE:
                 await asyncio.sleep(0)  # those who were woken may take theirs before more comes
-            else:
+            elif not page.events:
                 await self._store.log.wait(rung)
 
     async def _begin_anew(self, page: EventPage) -> None:
