@@ -33,7 +33,8 @@ run: install ## serve on http://127.0.0.1:8080 with the example task types
 test: install ## run all tests, e.g. make test ARGS="-k settings -x"
 	@scripts/need-system strace
 	@scripts/need-system redis-server
-	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS)
+	@scripts/need-system promtool
+	$(BIN)/python -m pytest $(ARGS)
 
 check: install ## lint, format and strict types
 	$(BIN)/ruff check .

@@ -63,7 +63,7 @@ class Settings:
     health_port: int | None = row(
         None,
         Whole(0, 65_535),
-        "Port for a worker's /livez, /readyz and /healthz; 0 picks a free one; none if not given.",
+        "Port for a worker's /livez, /readyz, /healthz and /metrics; 0 picks a free one; none if not given.",
         "worker",
     )
     insecure: bool = row(False, Flag(), "Listen beyond this machine without asking for a token.", "serve")

@@ -185,8 +185,8 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
-    declared = {re.split(r"[\[<>=~! ;]", line)[0].lower() for line in lines}
+    lines = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    declared = {re.split(r"[\[<>=~! ;]", line)[0].lower().replace("-", "_") for line in lines}
     imported = {found.partition(".")[0] for name, path in NAMES.items() for found, _ in imports(tree(path), package_of(name))}
     assert {OTHERWISE.get(name, name) for name in imported} - set(sys.stdlib_module_names) - {"dolgo"} <= declared
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 from dolgo.errors import StoreUnavailable
-from dolgo.metrics.catalog import BATCH, CALLS, CLAIMED, ENDED, ERRORS, FENCED, OUTAGES, RECLAIMED, RETRIED, SETTLED, SUBMITTED
+from dolgo.metrics.catalog import (
+    BATCH,
+    CALLS,
+    CLAIMED,
+    ENDED,
+    ERRORS,
+    FENCED,
+    OUTAGES,
+    RECLAIMED,
+    RETRIED,
+    SETTLED,
+    SUBMITTED,
+    WAIT,
+)
 from dolgo.metrics.tally import Tally
 from dolgo.store.base import Claimed, Store, Submitted
 from dolgo.task.types import FINAL, NewTask, Outcome, Settlement
@@ -68,6 +81,9 @@ def _submitted(tally: Tally, answer: Submitted, tasks: Sequence[NewTask], *_: ob
 def _claimed(tally: Tally, answer: Claimed, *_: object) -> None:
     if answer.leases:
         tally.observe(BATCH, len(answer.leases), ("claim",))
+        now = time()
+        for lease in answer.leases:
+            tally.observe(WAIT, max(0.0, now - lease.run_at), (lease.queue, lease.type))
         for kind, number in Counter((lease.queue, lease.type) for lease in answer.leases).items():
             tally.count(CLAIMED, kind, number)
 

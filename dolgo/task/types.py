@@ -184,6 +184,7 @@ class Lease(Struct, frozen=True):
     timeout: float | None = None  # seconds
     limit_key: str | None = None
     extras: bytes | None = None
+    run_at: float = 0.0  # from when on it could be claimed
 
 
 class Settlement(Struct, frozen=True):

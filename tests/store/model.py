@@ -154,6 +154,7 @@ class Model(Kin):
             timeout=new.timeout,
             limit_key=new.limit_key,
             extras=new.extras,
+            run_at=one.run_at,
         )
 
     def check_next(self, claim: Claim, answer: Claimed) -> None:

@@ -59,6 +59,7 @@ class Row:
             timeout=task.timeout,
             limit_key=task.limit_key,
             extras=task.extras,
+            run_at=task.run_at,
         )
 
 

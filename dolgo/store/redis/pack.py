@@ -171,10 +171,10 @@ def to_leases(rows: Sequence[Head], bodies: Sequence[bytes]) -> list[Lease]:
 
 
 def to_lease(row: Head, body: bytes) -> Lease:
-    id, token, attempt, failures, losses, deferrals, generation, suspect, limit_key = row
+    id, token, attempt, failures, losses, deferrals, generation, suspect, limit_key, run_at = row
     it = _decode_body(body)
     return Lease(id, token, it.type, it.hash, it.queue, it.payload, attempt, failures, losses, it.max_attempts, suspect == 1,
-                 it.tags, deferrals, generation, it.timeout, limit_key or None, it.extras)  # fmt: skip
+                 it.tags, deferrals, generation, it.timeout, limit_key or None, it.extras, float(run_at))  # fmt: skip
 
 
 def to_renewed(answer: Head, bodies: Sequence[bytes]) -> Renewed:

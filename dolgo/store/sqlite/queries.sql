@@ -96,11 +96,11 @@ SELECT EXISTS (SELECT 1 FROM task WHERE line = ? AND state = 3)
 UPDATE task SET state = 4, attempt = attempt + 1, token = lower(hex(randomblob(8))), worker = ?, started_at = ?, lease_until = ?
 WHERE n IN (SELECT value FROM json_each(?)) AND state = 3 AND (expires_at IS NULL OR expires_at > ? OR attempt > 0)
 RETURNING rank, id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
-    limit_key, extras
+    limit_key, extras, run_at
 
 -- name: held                every lease of a worker; in: worker
 SELECT id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout, limit_key,
-    extras, cancel_asked FROM task WHERE worker = ? AND state = 4
+    extras, run_at, cancel_asked FROM task WHERE worker = ? AND state = 4
 
 -- name: renew               in: lease_until, worker, JSON array of ids
 UPDATE task SET lease_until = ? WHERE worker = ? AND state = 4 AND id IN (SELECT value FROM json_each(?))

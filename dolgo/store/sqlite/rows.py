@@ -64,12 +64,12 @@ def to_task(row: tuple[Any, ...]) -> Task:
 
 def to_lease(row: Sequence[Any], line: LineKey) -> Lease:
     """The lease of a row: id, token, line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals,
-    generation, timeout, limit_key, extras."""
+    generation, timeout, limit_key, extras, run_at."""
     (id, token, _, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
-     limit_key, extras) = row  # fmt: skip
+     limit_key, extras, run_at) = row  # fmt: skip
     queue, type, hash = line
     return Lease(id, token, type, hash, queue, payload, attempt, failures, losses, max_attempts, suspect == 1, to_tags(tags),
-                 deferrals, generation, timeout, limit_key or None, extras)  # fmt: skip
+                 deferrals, generation, timeout, limit_key or None, extras, run_at)  # fmt: skip
 
 
 def to_event(row: tuple[Any, ...], line: LineKey) -> Event:

@@ -44,6 +44,7 @@ async def test_a_claim_holds_all_that_a_child_needs(store: Store, clock: Clock) 
         max_attempts=3,
         suspect=False,
         tags=("x", "y"),
+        run_at=clock.now - 1,
     )
 
 

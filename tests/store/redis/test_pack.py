@@ -3,7 +3,7 @@
 from dolgo.store.redis.pack import body_of, decode, encode, to_lease
 from tests.store.build import task
 
-ROW = ["id", "token", 1, 0, 0, 0, 0, 0, ""]
+ROW = ["id", "token", 1, 0, 0, 0, 0, 0, "", 7.5]
 
 
 def test_a_body_from_before_there_were_extras_is_read() -> None:

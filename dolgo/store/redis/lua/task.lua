@@ -137,6 +137,7 @@ function Task.lease(turn, task)
   turn:blob(Task.body(task))
   return {
     task.id, task.token, task.attempt, task.failures, task.losses, task.deferrals, task.generation, task.suspect, task.limit_key,
+    task.run_at,
   }
 end
 
