@@ -7,6 +7,7 @@ import getpass
 import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -76,7 +77,7 @@ def create_token(*, name: str, as_json: bool, store: str | None, scopes: tuple[s
     async def create(tokens: Tokens) -> tuple[Token, str]:
         return await tokens.create(name, scopes=map(Scope, scopes), **limits)
 
-    token, secret = _done("create_token", store, create, lambda made: [made[0]], make=True)
+    token, secret = _done("create_token", store, create, lambda made: made[0], make=True)
     if as_json:
         output.json({"token": secret, **_shown(token)})
     else:
@@ -111,23 +112,26 @@ def list_tokens(*, as_json: bool, store: str | None) -> int:
 def revoke_token(*, named: tuple[str, ...], forget: bool, as_json: bool, store: str | None) -> int:
     """Refuse tokens from now on: within five seconds on every server."""
 
-    async def revoke(tokens: Tokens) -> list[Token]:
-        return [await (tokens.forget(one) if forget else tokens.revoke(one)) for one in named]
-
-    revoked = _done("forget_token" if forget else "revoke_token", store, revoke, lambda found: found)
+    action, said = ("forget_token", "forgotten") if forget else ("revoke_token", "revoked")
+    revoked = []
+    for one in named:  # each is noted before the next: one that does not exist must not hide those before it
+        revoked.append(_done(action, store, partial(_end, one, forget=forget), lambda token: token))
+        if not as_json:
+            output.data(f"{revoked[-1].id} {revoked[-1].name} {said}")
     if as_json:
         output.json({"revoked": [token.id for token in revoked]})
-    else:
-        for token in revoked:
-            output.data(f"{token.id} {token.name} {'forgotten' if forget else 'revoked'}")
     return Exit.OK
+
+
+async def _end(named: str, tokens: Tokens, *, forget: bool) -> Token:
+    return await (tokens.forget(named) if forget else tokens.revoke(named))
 
 
 def _done(
     action: str,
     url: str | None,
     work: Callable[[Tokens], Awaitable[T]],
-    touched: Callable[[T], list[Token]],
+    touched: Callable[[T], Token],
     *,
     make: bool = False,
 ) -> T:
@@ -136,8 +140,8 @@ def _done(
     async def do() -> T:
         async with opened(load({"store": url}).store, make=make) as store:
             done = await work(Tokens(store))
-            names = tuple(f"{token.id} {token.name}" for token in touched(done))
-            await Audit(store).add(Entry(who="command_line", name=_user(), action=action, ids=names))
+            token = touched(done)
+            await Audit(store).add(Entry(who="command_line", name=_user(), action=action, ids=(f"{token.id} {token.name}",)))
             return done
 
     try:
