@@ -27,18 +27,25 @@ def secret_command() -> None:
 
 @secret_command.command("show")
 @setting_options("secret")
-def show(**flags: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(*, as_json: bool, **flags: str | None) -> int:
     """Print the secrets that callbacks are signed with now, the newest first."""
-    for secret in _on_store(flags, lambda vault: vault.valid()):
-        output.data(secret)
-    return Exit.OK
+    return _print(_on_store(flags, lambda vault: vault.valid()), as_json)
 
 
 @secret_command.command("rotate")
 @setting_options("secret")
-def rotate(**flags: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rotate(*, as_json: bool, **flags: str | None) -> int:
     """Make a new secret and print it. The one before signs as well for a day, so that receivers have time to change."""
-    output.data(_on_store(flags, lambda vault: vault.rotate()))
+    return _print([_on_store(flags, lambda vault: vault.rotate())], as_json)
+
+
+def _print(secrets: list[str], as_json: bool) -> int:
+    if as_json:
+        output.json({"secrets": secrets})
+    else:
+        output.data("\n".join(secrets))
     return Exit.OK
 
 

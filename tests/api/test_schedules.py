@@ -23,6 +23,7 @@ async def test_a_schedule_is_shown_as_it_was_put_with_what_comes_next(web: Web) 
         "keep": 0,
         "tags": ["a"],
         "limit_key": "l",
+        "callback": {"url": "https://example.com/", "on": ["failed"]},
         "unique_key": "u",
     }
     body = {**NIGHTLY, "options": options, "missed": "once", "overlap": "skip", "paused": False}
