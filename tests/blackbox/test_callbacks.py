@@ -207,6 +207,7 @@ def test_nothing_is_lost_or_doubled_when_the_service_is_killed(
     for _ in range(4):
         with Client(server.url) as client:
             ids += [submitted(client, f"{receiver.url}/ok") for _ in range(25)]
+        receiver.until("/ok", len(receiver.of("/ok")) + 1, WITHIN)  # some are told, some not yet, some not even ended
         server.kill(signal.SIGKILL, children=True)
         server.wait()
         server.start().wait_ready()

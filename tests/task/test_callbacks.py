@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import count
+from typing import Any
 
 import msgspec
 import pytest
 from standardwebhooks import Webhook
 
 from dolgo.egress.addresses import Allowed
+from dolgo.errors import StoreUnavailable
 from dolgo.runner.link import Kind, Report
-from dolgo.store.base import Store
+from dolgo.store.base import Store, Submitted
 from dolgo.task.callbacks import follower as follower_room
 from dolgo.task.callbacks.cursor import Book
 from dolgo.task.callbacks.follower import Follower
@@ -90,6 +94,39 @@ async def test_who_takes_over_goes_on_behind_the_last_commit(store: Store, clock
     await until_delivered(store, 2)
     await other.stop()
     assert len(await deliveries(store)) == 2
+
+
+@pytest.mark.parametrize("fails_at", range(4))
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_write_that_fails_loses_and_doubles_nothing(
+    memory: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, fails_at: int, written: bool
+) -> None:
+    monkeypatch.setattr(follower_room, "AFTER_A_FAULT", 0.0)
+    monkeypatch.setattr(follower_room, "PAGE", 7)  # several pages
+    write, calls = memory.submit, count()
+
+    async def submit_or_not(tasks: Sequence[NewTask], *rest: Any) -> Submitted:
+        fails = next(calls) == fails_at
+        if fails and not written:
+            raise StoreUnavailable
+        answer = await write(tasks, *rest)
+        if fails:
+            raise StoreUnavailable
+        return answer
+
+    book = Book(memory)
+    await book.begin()
+    await submit(memory, *(wishing() for _ in range(10)))
+    await run_all(memory)
+    monkeypatch.setattr(memory, "submit", submit_or_not)
+    follower = Follower(memory, book, id="one")
+    follower.start()
+    await until_delivered(memory, 10)
+    async with asyncio.timeout(WITHIN):
+        while (found := await book.read()) is None or found[0].seq < 30:  # all that was there at first
+            await asyncio.sleep(0.01)
+    await follower.stop()
+    assert len(await deliveries(memory)) == 10
 
 
 async def test_what_was_not_looked_at_yet_is_found_though_the_log_is_trimmed(memory: Store, clock: Clock) -> None:
