@@ -27,7 +27,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 # below. Of the names that fit a module the longest counts.
 LAYERS = [
     {"dolgo.version", "dolgo.errors", "dolgo.task.types"},
-    {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.metrics"},
+    {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.metrics", "dolgo.tracing"},
     {"dolgo.settings"},
     {"dolgo.runner", "dolgo.store"},
     {"dolgo.task.feed", "dolgo.task.epoch"},
@@ -188,7 +188,8 @@ def test_what_is_imported_is_declared() -> None:
     lines = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     declared = {re.split(r"[\[<>=~! ;]", line)[0].lower().replace("-", "_") for line in lines}
     imported = {found.partition(".")[0] for name, path in NAMES.items() for found, _ in imports(tree(path), package_of(name))}
-    assert {OTHERWISE.get(name, name) for name in imported} - set(sys.stdlib_module_names) - {"dolgo"} <= declared
+    imported = {{"opentelemetry": "opentelemetry_api"}.get(name, name) for name in imported}
+    assert imported - set(sys.stdlib_module_names) - {"dolgo"} <= declared
 
 
 def test_a_child_that_imports_dolgo_brings_in_neither_web_nor_store_nor_command_line() -> None:

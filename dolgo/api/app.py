@@ -60,6 +60,10 @@ _NUMBER = {"type": "integer"}
 
 PREFER = Header("Prefer", _TEXT, "`wait=SECONDS`, as the parameter `wait`.")
 ONCE = Header("Idempotency-Key", {**_TEXT, "minLength": 1, "maxLength": 255}, "Sent twice within a day, the tasks are still one.")
+TRACE = (
+    Header("traceparent", _TEXT, "W3C Trace Context: kept with the task and given to its handler."),
+    Header("tracestate", _TEXT, "Goes with `traceparent`."),
+)
 UNLESS = Header("If-None-Match", _TEXT, "An ETag: answer only if the task is shown otherwise now.")
 
 LOCATION = Header("Location", _TEXT, "Where the task is.")
@@ -83,12 +87,12 @@ ROUTES = (
             202: Reply("Stored.", Accepted, (LOCATION, APPLIED, REPLAYED, EXISTING)),
             200: Reply("Stored, and ended within the time to wait.", ShortTask, (LOCATION, APPLIED, REPLAYED, EXISTING)),
         },
-        query=(WAIT,), headers=(PREFER, ONCE), takes=NewTask, refuses=SUBMIT, of=Of.OWN,
+        query=(WAIT,), headers=(PREFER, ONCE, *TRACE), takes=NewTask, refuses=SUBMIT,
     ),
     Route(
         "POST", "/tasks/batch", Scope.SUBMIT, submit.submit_batch,
         {202: Reply("All of them are stored.", AcceptedBatch, (REPLAYED, EXISTING))},
-        headers=(ONCE,), takes=Batch, refuses=SUBMIT, of=Of.OWN,
+        headers=(ONCE, *TRACE), takes=Batch, refuses=SUBMIT,
     ),
     Route(
         "POST", "/tasks/cancel", Scope.OPERATE, bulk.cancel_tasks, {200: Reply("What was done.", Changed)},

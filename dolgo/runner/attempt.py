@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from dolgo import tracing
 from dolgo.errors import InvalidPayload
 from dolgo.runner.context import Context, SyncContext
 from dolgo.runner.desk import CURRENT
@@ -105,10 +106,11 @@ class Attempt:
             task_type, arguments = self._prepare()
             if task_type.alone and not self._shared.is_single:  # it would block everybody; the worker knows another version of it
                 raise NotRun(Report(self.job.key, Kind.MISMATCH))
-            if task_type.is_async:
-                value = await task_type.call(self._context(Context) if task_type.takes_context else None, arguments)
-            else:
-                value = await self._in_thread(task_type, arguments)
+            with tracing.running(self.job):
+                if task_type.is_async:
+                    value = await task_type.call(self._context(Context) if task_type.takes_context else None, arguments)
+                else:
+                    value = await self._in_thread(task_type, arguments)
         except BaseException as error:  # what escapes a task may end the loop, and with it everybody else's handlers
             report = self._failed(error, started)
         else:
@@ -133,7 +135,8 @@ class Attempt:
         try:
             self._exposed = True  # before it is seen whether it is to stop: the signal comes after that has been set
             task_type, arguments = self._prepare()
-            return task_type.call(self._context(SyncContext) if task_type.takes_context else None, arguments)
+            with tracing.running(self.job):
+                return task_type.call(self._context(SyncContext) if task_type.takes_context else None, arguments)
         finally:
             self._exposed = False
 
@@ -192,6 +195,7 @@ class Attempt:
             tags=job.tags,
             cancelled=self._is_asked,
             desk=self,
+            extras=job.extras,
         )
 
     def _is_asked(self) -> bool:

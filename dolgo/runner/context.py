@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from dolgo import tracing
 from dolgo.runner.desk import Desk
 from dolgo.runner.frames import Verb
 from dolgo.runner.outcome import clip
@@ -34,6 +35,7 @@ class _Base:
     __slots__ = (
         "_cancelled",
         "_desk",
+        "_extras",
         "_log",
         "_parents",
         "_payload",
@@ -58,6 +60,7 @@ class _Base:
         cancelled: Callable[[], bool] = lambda: False,
         parents: Sequence[Parent] = (),
         desk: Desk | None = None,
+        extras: bytes | None = None,
     ) -> None:
         """Without a `desk` it belongs to no child, as in a test of a handler: `progress` does nothing, `step` runs what it is
         given and stores nothing, `parents` are those given, and `submit` is an error."""
@@ -72,6 +75,7 @@ class _Base:
         self._cancelled = cancelled
         self._parents = parents
         self._desk = desk
+        self._extras = extras
         self._steps: Steps | None = None
 
     @property
@@ -80,6 +84,11 @@ class _Base:
         if self._payload is None:
             self._payload = _payload.decode(self._raw)
         return self._payload
+
+    @property
+    def traceparent(self) -> str | None:
+        """W3C's `traceparent` as it was submitted with the task, for what the handler calls."""
+        return tracing.of(self._extras).traceparent
 
     @property
     def log(self) -> logging.Logger:

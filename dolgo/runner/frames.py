@@ -57,6 +57,7 @@ class Job(Struct, array_like=True, frozen=True, gc=False):
     payload: bytes  # JSON
     attempt: int
     tags: tuple[str, ...] = ()
+    extras: bytes | None = None  # JSON
 
 
 class Run(Struct, array_like=True, tag="run", frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from time import perf_counter, time
 from typing import Any
 
@@ -22,7 +24,7 @@ from dolgo.metrics.catalog import (
     SUBMITTED,
     WAIT,
 )
-from dolgo.metrics.tally import Tally
+from dolgo.metrics.tally import Spread, Tally
 from dolgo.store.base import Claimed, Store, Submitted
 from dolgo.task.types import FINAL, NewTask, Outcome, Settlement
 
@@ -46,20 +48,20 @@ def measure(store: Store, tally: Tally) -> None:
 def _timed(call: Verb, name: str, tally: Tally) -> Verb:
     labels = (name,)
     counted = _COUNTED.get(name)
+    spread: Spread | None = None  # kept, because every request comes by here
 
     async def timed(*arguments: Any, **named: Any) -> Any:
+        nonlocal spread
         began = perf_counter()
         try:
             answer = await call(*arguments, **named)
         except StoreUnavailable:
-            tally.count(ERRORS, labels)
-            if tally.store_up:
-                tally.store_up = False
-                tally.count(OUTAGES)
+            _failed(tally, labels)
             raise
         tally.store_up = True
         if not named.get("wait"):  # what waits for work says nothing of the store
-            tally.observe(CALLS, perf_counter() - began, labels)
+            spread = spread or tally.spread(CALLS, labels)
+            spread.add(perf_counter() - began)
         if counted is not None:
             counted(tally, answer, *arguments)
         return answer
@@ -67,33 +69,37 @@ def _timed(call: Verb, name: str, tally: Tally) -> Verb:
     return timed
 
 
+def _failed(tally: Tally, labels: tuple[str]) -> None:
+    tally.count(ERRORS, labels)
+    if tally.store_up:
+        tally.store_up = False
+        tally.count(OUTAGES)
+
+
 def _submitted(tally: Tally, answer: Submitted, tasks: Sequence[NewTask], *_: object) -> None:
     if not answer.statuses:
         return
-    tally.observe(BATCH, len(tasks), ("submit",))
     if len(tasks) == 1:  # nearly always
         tally.count(SUBMITTED, (tasks[0].queue, tasks[0].type))
         return
-    for kind, number in Counter((task.queue, task.type) for task in tasks).items():
+    for kind, number in Counter(map(_kind, tasks)).items():
         tally.count(SUBMITTED, kind, number)
 
 
 def _claimed(tally: Tally, answer: Claimed, *_: object) -> None:
-    if answer.leases:
-        tally.observe(BATCH, len(answer.leases), ("claim",))
-        now = time()
-        for lease in answer.leases:
-            tally.observe(WAIT, max(0.0, now - lease.run_at), (lease.queue, lease.type))
-        for kind, number in Counter((lease.queue, lease.type) for lease in answer.leases).items():
-            tally.count(CLAIMED, kind, number)
+    if not answer.leases:
+        return
+    tally.spread(BATCH, ("claim",)).add(len(answer.leases))
+    now = time()
+    for kind, leases in groupby(answer.leases, _kind):
+        waits = [max(0.0, now - lease.run_at) for lease in leases]
+        tally.spread(WAIT, kind).add_all(waits)
+        tally.count(CLAIMED, kind, len(waits))
 
 
 def _settled(tally: Tally, took: Sequence[bool], settlements: Sequence[Settlement]) -> None:
-    tally.observe(BATCH, len(settlements), ("settle",))
-    ends = Counter(
-        (item.lease.queue, item.lease.type, item.outcome, item.status, ok) for item, ok in zip(settlements, took, strict=True)
-    )
-    for (queue, type, outcome, status, ok), number in ends.items():
+    tally.spread(BATCH, ("settle",)).add(len(settlements))
+    for ((queue, type, outcome, status), ok), number in Counter(zip(map(_end, settlements), took, strict=True)).items():
         if not ok:
             tally.count(FENCED, (queue, type), number)
             continue
@@ -108,6 +114,8 @@ def _reclaimed(tally: Tally, number: int, *_: object) -> None:
     tally.count(RECLAIMED, (), number)
 
 
+_kind = attrgetter("queue", "type")
+_end = attrgetter("lease.queue", "lease.type", "outcome", "status")
 _COUNTED: dict[str, Callable[..., None]] = {
     "submit": _submitted, "claim": _claimed, "settle": _settled, "reclaim": _reclaimed,
 }  # fmt: skip

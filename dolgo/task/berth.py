@@ -65,9 +65,9 @@ class Berth:
         now, jobs = time.monotonic(), []
         for key, (lease, start_by) in enumerate(leases, start=self.child.sent):
             self.aboard[key] = Aboard(lease, now, start_by)
-            jobs.append(
-                Job(key, start_by, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags)
-            )
+            job = Job(key, start_by, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags,
+                      lease.extras)  # fmt: skip
+            jobs.append(job)
         self.child.send(jobs)
 
     def ended(self, reports: Iterable[Report]) -> list[Ended]:

@@ -61,7 +61,7 @@ class Figures:
         while True:
             before = time.monotonic()
             await asyncio.sleep(LOOK)
-            self._tally.observe(catalog.LAG, max(0.0, time.monotonic() - before - LOOK))
+            self._tally.spread(catalog.LAG).add(max(0.0, time.monotonic() - before - LOOK))
 
     def _own(self) -> Readings:
         readings: Readings = {

@@ -58,11 +58,7 @@ class Submission(Struct, frozen=True, gc=False):
     unique_key: str | None = None
     limit_key: str | None = None
     ref: str | None = None  # what others of the batch call it
-    callback: Callback | None = None  # who is told how it ends
-
-    def flagged(self, id: str) -> str:
-        """The id as it is of a task that somebody is, or is not, to be told of."""
-        return id if self.callback is None else Ids.flagged(id)
+    extras: bytes | None = None  # JSON
 
 
 class Intake:
@@ -144,7 +140,7 @@ class Intake:
             submission.on_parent_failure,
             _unique_key(submission, options),
             submission.limit_key,
-            None if submission.callback is None else kept(submission.callback),
+            submission.extras,
         )
 
 

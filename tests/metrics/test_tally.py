@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dolgo.metrics.catalog import METRICS, RUN, SUBMITTED, UP
 from dolgo.metrics.page import Page
-from dolgo.metrics.tally import MOST, OTHER, Tally
+from dolgo.metrics.tally import MOST, OTHER, Spread, Tally
 
 
 def samples(tally: Tally, readings: object = None) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -68,3 +69,12 @@ def test_openmetrics_is_answered_to_those_who_ask_for_it() -> None:
     body, media_type = Page(Tally()).render({}, "application/openmetrics-text; version=1.0.0")
     assert media_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+def test_many_values_at_once_are_counted_as_one_by_one() -> None:
+    values = [0.0, 0.005, 0.0051, 1.0, 1.0, 7.0, 3600.0, 3601.0]
+    one, many = Spread(RUN.buckets), Spread(RUN.buckets)
+    for value in values:
+        one.add(value)
+    many.add_all(values[::-1])
+    assert (one.counts, one.sum) == (many.counts, pytest.approx(many.sum))
