@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import groupby
-from operator import attrgetter
+from itertools import compress, groupby
+from operator import attrgetter, not_
 from time import perf_counter, time
 from typing import Any
 
@@ -99,10 +99,13 @@ def _claimed(tally: Tally, answer: Claimed, *_: object) -> None:
 
 def _settled(tally: Tally, took: Sequence[bool], settlements: Sequence[Settlement]) -> None:
     tally.spread(BATCH, ("settle",)).add(len(settlements))
-    for ((queue, type, outcome, status), ok), number in Counter(zip(map(_end, settlements), took, strict=True)).items():
-        if not ok:
-            tally.count(FENCED, (queue, type), number)
-            continue
+    if not all(took):
+        for item in compress(settlements, map(not_, took)):
+            tally.count(FENCED, (item.lease.queue, item.lease.type))
+        settlements = list(compress(settlements, took))
+    # By runs of the same, not by a Counter: to hash an enum costs more than all else here.
+    for (queue, type, outcome, status), same in groupby(settlements, _end):
+        number = sum(1 for _ in same)
         tally.count(ENDED, (queue, type, outcome), number)
         if status in FINAL:
             tally.count(SETTLED, (queue, type, status), number)
