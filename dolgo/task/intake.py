@@ -58,7 +58,12 @@ class Submission(Struct, frozen=True, gc=False):
     unique_key: str | None = None
     limit_key: str | None = None
     ref: str | None = None  # what others of the batch call it
+    callback: Callback | None = None  # who is told how it ends
     extras: bytes | None = None  # JSON
+
+    def flagged(self, id: str) -> str:
+        """The id as it is of a task that somebody is, or is not, to be told of."""
+        return id if self.callback is None else Ids.flagged(id)
 
 
 class Intake:

@@ -148,7 +148,9 @@ LEAVES = leaves()
 
 def told_commands() -> dict[str, str]:
     """What the page says of each command."""
-    rows = re.findall(r"^\| `dolgo ((?:(?:queue|schedule|workers|secret) )?\w+)([^`]*)` \| (.*) \|$", read(CLI), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `dolgo ((?:(?:queue|schedule|token|workers|secret) )?\w+)([^`]*)` \| (.*) \|$", read(CLI), re.MULTILINE
+    )
     assert len(rows) == len({name for name, _, _ in rows})
     return {name: arguments + " " + text for name, arguments, text in rows}
 
