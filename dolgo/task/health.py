@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from dolgo.errors import Refused
+from dolgo.logs import SELDOM
 from dolgo.store.base import Store
 from dolgo.task.worker import Worker
 
+log = logging.getLogger("dolgo.health")
+
 STUCK_AFTER = 3.0  # leases without a turn of the claim loop, after which the process is taken for dead
+LONGEST_TURN = 15.0  # seconds a turn may take while the store is away: each of its calls waits for some, and there is a pause
+UNUSABLE = "the store cannot be used now; the log says why"
 STOPPING = "the service is stopping"
 ANSWER = 6.0  # seconds a store may take to answer a probe: longer than it waits for itself
 
@@ -56,7 +62,8 @@ class Health:
         try:
             await self._store.ready()
         except Refused as error:
-            return error.detail
+            log.warning("The store does not answer a probe: %s", error, extra=SELDOM)
+            return UNUSABLE  # anybody may ask: where the store is, and under which name it is used, is not for everybody
         except TimeoutError:
             return f"the store has not answered for {ANSWER:g} s"
         return "ok"

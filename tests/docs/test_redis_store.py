@@ -13,5 +13,17 @@ IN_LUA = re.compile(r"key\('([a-z:]+)'|'(few:\d)'")
 
 def test_the_table_of_keys_is_that_of_the_functions() -> None:
     used = {(plain or few).removesuffix(":") for plain, few in IN_LUA.findall(library().code)}
-    rows = table(read(PAGE), "key", "kind", "holds")
-    assert {re.sub(":[A-Z:]+$", "", key) for row in rows for key in code(row[0])} == used
+    rows = table(read(INSIDE), "key", "kind", "holds")
+    assert {re.sub(":[A-Z:]+$", "", key) for row in rows if row[1] != "channel" for key in code(row[0])} == used
+
+
+def test_the_settings_shown_and_the_user_shown_are_enough(tmp_path: Path) -> None:
+    need("redis-server")
+    config = tmp_path / "shown.conf"
+    config.write_text("".join(block.text for block in blocks(CHOICE, "conf")), "utf-8")
+    with RedisServer(tmp_path, "--include", str(config)).ready() as redis:
+        url = redis.url.replace("redis://", "redis://app:PASSWORD@")
+        with Server(tmp_path, "--store", url).ready() as server:
+            body = {"type": "long_task", "payload": {"seconds": 0}}
+            answer = httpx.post(f"{server.url}/tasks", params={"wait": 20}, json=body, timeout=30)
+            assert answer.json()["status"] == "done"

@@ -16,7 +16,7 @@ from dolgo.api.access.caller import ANYBODY, Caller
 from dolgo.api.access.pace import Pace
 from dolgo.api.call import Headers
 from dolgo.api.route import Route
-from dolgo.errors import Forbidden, RateLimited, Refused, Unauthorized
+from dolgo.errors import Forbidden, RateLimited, Refused, StoreUnavailable, Unauthorized
 from dolgo.logs import SELDOM
 from dolgo.task.tokens import Scope, Token, Tokens, digest, parsed
 
@@ -126,14 +126,14 @@ class Entrance:
         if age > FRESH:
             reading = self._read()
             if age > STALE:
-                await asyncio.shield(reading)  # others wait for the same: it must outlive this request
+                await _outlived(reading)
         return self._known
 
     async def _newer(self) -> Mapping[str, tuple[Token, Caller]]:
         """The tokens as they are now: one may have been made a moment ago."""
         now = self._monotonic()
         while self._read_at < now:
-            await asyncio.shield(self._read())
+            await _outlived(self._read())
         return self._known
 
     def _read(self) -> asyncio.Task[None]:
@@ -154,6 +154,15 @@ class Entrance:
 def _is_ours(sent: bytes | None) -> bool:
     """Whether a token is sent that may be the first one, made a moment ago: it must not open more than it is for."""
     return sent is not None and sent[:13].lower() == b"bearer dolgo_"
+
+
+async def _outlived(reading: asyncio.Task[None]) -> None:
+    """Wait for it; others may wait for the same, so it outlives this request. Raises StoreUnavailable, which names no store:
+    nobody knows yet who asks."""
+    try:
+        await asyncio.shield(reading)
+    except StoreUnavailable:
+        raise StoreUnavailable("The tokens cannot be read now: the store cannot be used.") from None
 
 
 def _heard(reading: asyncio.Task[None]) -> None:
