@@ -154,12 +154,14 @@ def test_what_is_revoked_is_refused_by_every_server_within_five_seconds(
 def answers(url: str, tokens: Mapping[str, str]) -> list[httpx.Response]:
     """Every address, asked with each token, and requests that are wrong in ways of their own."""
     found = []
-    for token in tokens.values():
-        for route in ROUTES:
-            found.append(ask(url, token, route.path.replace("{", "").replace("}", ""), route.method))
-        found.append(ask(url, token, f"/tasks?cursor={token}"))
-        found.append(ask(url, token, f"/tasks/{token}"))
-        found.append(httpx.post(f"{url}/tasks", content=b"{", headers={"Authorization": f"Basic {token}"}, timeout=20))
+    with httpx.Client(base_url=url, timeout=20) as http:
+        for token in tokens.values():
+            bearer = {"Authorization": f"Bearer {token}"}
+            for route in ROUTES:
+                found.append(http.request(route.method, route.path.replace("{", "").replace("}", ""), headers=bearer))
+            found.append(http.get("/tasks", params={"cursor": token}, headers=bearer))
+            found.append(http.get(f"/tasks/{token}", headers=bearer))
+            found.append(http.post("/tasks", content=b"{", headers={"Authorization": f"Basic {token}"}))
     return found
 
 
