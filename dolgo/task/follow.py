@@ -191,13 +191,14 @@ class Follow:
         deadline = loop.time() + timeout
         stream = await self.open(wanted, after)
         try:
-            most = after.seq + MOST_READ
+            most, upto = after.seq + MOST_READ, await self.head()
             while True:
                 batch = await stream.take(limit)
                 left = deadline - loop.time()
-                if batch.events or batch.reset or batch.place.seq >= most or stream.over or (left <= 0 and not stream.ready):
+                level = batch.place.seq >= upto and not stream.ready
+                if batch.events or batch.reset or batch.place.seq >= most or stream.over or (level and left <= 0):
                     return batch
-                await stream.wait(max(0.0, left))
+                await stream.wait(max(0.0, left) if level else GLANCE)
         finally:
             stream.close()
 

@@ -55,6 +55,12 @@ class Stub:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         self._answers.setdefault(request, []).append((status, raw, sent))
 
+    def stream(self, request: str, *names: str) -> None:
+        """Answer with a stream of events of these names, and from then on that it has ended."""
+        blocks = [f"id: e-{n}\nevent: {name}\ndata: {{}}\n\n" for n, name in enumerate(names, start=1)]
+        self.answer(request, ("retry: 1000\n: here\n\n" + "".join(blocks)).encode(), content_type="text/event-stream")
+        self.answer(request, b"", 204)
+
     def refuse(self, request: str, status: int, error: str, **pointers: str) -> None:
         """Answer with problem details; `pointers` are wrong members and what is wrong with them."""
         errors = [{"pointer": pointer.replace("_", "/"), "detail": detail} for pointer, detail in pointers.items()]

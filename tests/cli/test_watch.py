@@ -13,8 +13,10 @@ DONE = {"id": "a", "status": "done", "result": {"pages": 4}}
 
 
 def script(stub: Stub, *bodies: object) -> None:
+    """The task as it is at each of so many events."""
     for body in bodies:
         stub.answer("GET /tasks/a", body)
+    stub.stream("GET /tasks/a/events", *["task.status"] * len(bodies))
 
 
 def test_each_change_is_told_until_the_end(run: Run, stub: Stub) -> None:
@@ -23,16 +25,14 @@ def test_each_change_is_told_until_the_end(run: Run, stub: Stub) -> None:
     assert run("watch", "a") == (0, "\n".join([*lines, "a  done", '{"pages":4}', ""]), "")
 
 
-def test_each_look_waits_for_another_answer_than_the_one_before(run: Run, stub: Stub) -> None:
-    script(stub, QUEUED)
-    stub.answer("GET /tasks/a", b"", 304)
-    script(stub, DONE)
-    run("watch", "a", "--json")
-    first, second, third = stub.requests
-    assert first.query == {"view": "full"}
-    assert "if-none-match" not in first.headers
-    assert second.headers["if-none-match"] == third.headers["if-none-match"] != ""
-    assert all(0 < float(made.query["wait"]) <= 60 for made in (second, third))
+def test_it_looks_at_each_event_and_goes_on_where_the_stream_was_cut(run: Run, stub: Stub) -> None:
+    stub.answer("GET /tasks/a/events", b"id: e-7\nevent: task.status\ndata: {}\n\n")
+    script(stub, QUEUED, DONE)
+    assert run("watch", "a", "--json").code == 0
+    first, *others = stub.asked("GET /tasks/a/events")
+    assert first.headers["accept"] == "text/event-stream"
+    assert [made.headers["last-event-id"] for made in others] == ["e-7", "e-2"]
+    assert len(stub.asked("GET /tasks/a")) == 2
 
 
 def test_json_is_the_full_view_at_each_change(run: Run, stub: Stub) -> None:
@@ -44,14 +44,15 @@ def test_json_is_the_full_view_at_each_change(run: Run, stub: Stub) -> None:
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_another_end_is_code_3(status: str, run: Run, stub: Stub) -> None:
-    stub.answer("GET /tasks/a", {"id": "a", "status": status, "error": {"code": "x", "message": "It broke."}})
+    script(stub, {"id": "a", "status": status, "error": {"code": "x", "message": "It broke."}})
     stub.answer("GET /tasks/a", {"id": "a", "status": status, "error": "It broke."})
     assert run("watch", "a") == (3, f"a  {status}\n  It broke.\n", "")
 
 
 def test_time_that_runs_out_is_code_124(run: Run, stub: Stub) -> None:
-    script(stub, RUNNING)
-    assert run("watch", "a", "--timeout", "50ms") == (124, "in_progress  attempt 2  page 1  1/4\n", "")
+    stub.answer("GET /tasks/a", RUNNING)
+    stub.answer("GET /tasks/a/events", b"event: task.status\ndata: {}\n\n")  # again and again
+    assert run("watch", "a", "--timeout", "500ms") == (124, "in_progress  attempt 2  page 1  1/4\n", "")
 
 
 def test_one_that_is_missing_is_code_4(run: Run) -> None:
