@@ -19,6 +19,7 @@ MOST_READ = 100_000  # events looked at for one page
 MANY = 16  # events of a batch after which a stream rests: they come faster than it can be woken for each
 REST = 0.0002  # seconds a stream leaves to everybody else after a batch, for each that does so at the same time
 SLACK = 1.0  # seconds by which times in the log may not be in order
+BEYOND = 10**18 - 1  # more events than any log will have
 GLANCE = 0.02  # seconds between two looks whether the log was read far enough
 PAUSE = 0.5  # seconds before the store is asked again for what it did not have
 
@@ -244,8 +245,10 @@ class Follow:
         self._notify.feed.not_at_close(wake)
 
     async def head(self) -> int:
-        """The newest event of all. Raises StoreUnavailable."""
-        return await self._store.head()
+        """The newest event of all, whoever wrote it. Raises StoreUnavailable.
+
+        `Store.head` is what this process has heard of; a store that is asked for what no log has looks where its log ends."""
+        return (await self._store.events(BEYOND, 1)).next
 
     async def _is_there(self, after: Place, epoch: str) -> bool:
         """Whether a place is in this log; whether the log still reaches back to it shows when it is read."""

@@ -71,6 +71,7 @@ def up_to(reader: Reader, seq: int) -> Iterator[Message]:
             return
 
 
+@pytest.mark.timeout(180)
 def test_a_reader_that_is_cut_and_goes_on_elsewhere_sees_each_event_once(serve: Serve, store: str) -> None:
     first, second = serve("--store", store), serve("--store", store)
     last, seen, ids = place(first.url), [], []
@@ -92,6 +93,7 @@ def test_a_reader_that_is_cut_and_goes_on_elsewhere_sees_each_event_once(serve: 
     assert len({message.id for message in seen}) == len(seen)
 
 
+@pytest.mark.timeout(180)
 def test_a_server_killed_in_the_middle_of_a_stream_costs_no_event(serve: Serve, store: str) -> None:
     dies, lives = serve("--store", store, *NO_WORK), serve("--store", store)
     last, seen = place(dies.url), []
@@ -166,6 +168,7 @@ def test_a_log_that_lost_its_end_resets_who_was_beyond_it(serve: Serve, tmp_path
     assert reader.last.partition("-")[0] != before.partition("-")[0]
 
 
+@pytest.mark.timeout(180)
 def test_a_reader_who_does_not_read_costs_little_and_holds_up_nobody(serve: Serve) -> None:
     server = serve()
     last = place(server.url)
@@ -188,7 +191,7 @@ def test_a_reader_who_does_not_read_costs_little_and_holds_up_nobody(serve: Serv
     assert names == ["lagged"]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_two_thousand_streams_are_told_of_an_end_and_end_with_the_server(serve: Serve) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < MANY + 200:

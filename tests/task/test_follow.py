@@ -8,10 +8,10 @@ from dolgo.store.base import Store
 from dolgo.task import follow as follow_room
 from dolgo.task.epoch import Epoch
 from dolgo.task.feed import HELD, Wanted
-from dolgo.task.follow import Follow, Place, Stream
+from dolgo.task.follow import Follow, Place, Stream, beginning
 from dolgo.task.notify import Notify
-from dolgo.task.types import EventKind, Note
-from tests.store.build import done, hold, submit, task
+from dolgo.task.types import EventKind, Note, Status
+from tests.store.build import claim, done, hold, read, submit, task
 from tests.store.clock import Clock
 from tests.store.kinds import KINDS, a_folder
 
@@ -133,4 +133,20 @@ async def test_nothing_follows_the_log_once_the_last_stream_is_closed(memory: St
     stream = await follow.open(Wanted(), None)
     stream.close()
     assert not notify.feed
+    notify.close()
+
+
+async def test_what_led_to_how_a_task_stands_is_not_told_after_it(store: Store) -> None:
+    notify, follow = followed(store)
+    new = task()
+    stream = await follow.open(Wanted(new.id), None)
+    await submit(store, new)
+    (lease,) = (await claim(store)).leases
+    told = await beginning(follow, stream, lambda: read(store, new.id))
+    assert [passed.event.status for passed in told] == [Status.IN_PROGRESS]
+    await store.settle([done(lease)])
+    while not (batch := await stream.take()).events:
+        await stream.wait(DEADLINE)
+    assert [passed.event.status for passed in batch.events] == [Status.DONE]
+    stream.close()
     notify.close()

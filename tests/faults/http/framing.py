@@ -243,5 +243,7 @@ def _upgrades() -> Iterator[Case]:
     yield Case("h2c with a POST and one before", LIST + post(TASK, *h2c), (200, 202), CLOSED)
     yield Case("h2c with a body that is too large", post(b"", *h2c, length=b"2000000"), (413,), CLOSED, slug="too-large")
     yield Case("a socket", get(b"/types", *socket), (200,), OPEN)
-    yield Case("a socket to nowhere", get(b"/ws", *socket), (404,), OPEN)
+    yield Case("a socket to nowhere", get(b"/nowhere", *socket), (404,), OPEN)
+    yield Case("a socket without a key that is one", get(b"/ws", *socket), (426,), OPEN, slug="upgrade-required")
+    yield Case("such a socket, and another", get(b"/ws", *socket) + LIST, (426, 200), OPEN)
     yield Case("Upgrade without Connection", get(b"/types", b"Upgrade: h2c"), (200,), OPEN)
