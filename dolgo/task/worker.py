@@ -114,7 +114,8 @@ class Worker:
             self._look_anew()
             await asyncio.wait({self._claiming}, timeout=ANSWER)
         self._crew.drain()
-        self._run(self._say_draining(), "news")
+        said = self._run(self._say_draining(), "news")
+        await asyncio.wait({said}, timeout=ANSWER)  # it may find leases of a claim whose answer never came, and gives them back
         try:
             async with asyncio.timeout(self._options.drain_timeout):
                 await self._leases.emptied()

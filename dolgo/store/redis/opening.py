@@ -31,6 +31,13 @@ async def open_server(server: Server, bell: Listener) -> None:
         _check_role(server, info)
         await _load(server)
         await bell.open()
+        await _check_layout(server)
+    except ssl.SSLCertVerificationError as error:
+        await server.close()
+        raise StoreUnusable(
+            f"The store {server.address.shown} cannot be used: its certificate is not to be trusted ({error.verify_message}). "
+            "Name who signed it: rediss://…?ssl_ca_certs=FILE."
+        ) from None
     except (Cut, OSError) as error:
         await server.close()  # so that it may be tried again
         raise StoreUnavailable(f"The store {server.address.shown} cannot be reached: {describe(error)}.") from None
