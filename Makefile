@@ -8,11 +8,12 @@ PYTHON ?= $(shell scripts/find-python)
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--python-version 3.11 --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-# Test files that run at once. Most of the time they wait for processes.
+# Test files that run at once: most of the time they wait for processes. What fails beside others, whose load it may not bear, is run
+# again alone, and has to pass there.
 AT_ONCE ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench bench-peers lock
+.PHONY: help install run test check fmt bench bench-peers faults lock
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +35,8 @@ test: install ## run all tests, e.g. make test ARGS="-k settings -x"
 	@scripts/need-system strace
 	@scripts/need-system redis-server
 	@scripts/need-system promtool
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS) \
+		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
 
 check: install ## lint, format and strict types
 	$(BIN)/ruff check .
@@ -53,6 +55,10 @@ bench-peers: install ## measure dolgo beside other task queues on Redis
 	@scripts/need-system wrk
 	@scripts/need-system redis-server
 	$(BIN)/python -m bench.peers $(ARGS)
+
+faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--store sqlite --cycles 50 --tasks 2000"
+	@scripts/need-system redis-server
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(STAMP) ## pin anew what pyproject.toml asks for; UPGRADE=1 takes newer versions
 	$(LOCK) pyproject.toml --output-file requirements/run.lock

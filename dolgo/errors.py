@@ -18,6 +18,7 @@ DolgoError
 │   ├── InvalidRequest           422 invalid-request
 │   ├── IdempotencyKeyReused     422 idempotency-key-reused
 │   ├── UpgradeRequired          426 upgrade-required
+│   ├── RateLimited              429 rate-limited
 │   ├── HeadTooLarge             431 head-too-large
 │   ├── QueueFull                503 queue-full
 │   ├── StoreUnavailable         503 store-unavailable
@@ -59,8 +60,8 @@ class DolgoError(Exception):
 class Refused(DolgoError):
     """The request was refused."""
 
-    status: ClassVar[int] = 500
-    slug: ClassVar[str] = ""
+    status: int = 500  # of the class; a client that was told something else sets its own
+    slug: str = ""
     retry_after: int | None = None  # seconds; sent as Retry-After
     challenge: str | None = None  # sent as WWW-Authenticate
 
@@ -178,6 +179,16 @@ class IdempotencyKeyReused(Refused):
     """This Idempotency-Key was used for another request."""
 
     status, slug = 422, "idempotency-key-reused"
+
+
+class RateLimited(Refused):
+    """This token asks more often than it may."""
+
+    status, slug, retry_after = 429, "rate-limited", 1
+
+    def __init__(self, detail: str = "", problems: Sequence[Problem] = (), *, retry_after: int = 1) -> None:
+        super().__init__(detail, problems)
+        self.retry_after = retry_after
 
 
 class UpgradeRequired(Refused):

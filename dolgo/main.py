@@ -1,4 +1,4 @@
-"""The composition root: settings → store → manager → worker → web. Only here are concrete classes named."""
+"""The composition root: settings → store → manager → worker → web. Here and in `stores.py` alone are concrete classes named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 import uvloop
@@ -26,19 +26,22 @@ from dolgo.egress.addresses import Allowed
 from dolgo.errors import BadSetting, Refused, StoreUnavailable, StoreUnusable
 from dolgo.logs import configure
 from dolgo.metrics.tally import Tally
+from dolgo.reloading import reload
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
 from dolgo.settings import Settings
 from dolgo.store.base import Store
-from dolgo.store.findings import Finding, bad
 from dolgo.store.measured import measure
+from dolgo.stores import open_store
 from dolgo.task import idle
 from dolgo.task import worker as work_room
 from dolgo.task.announced import Announced
 from dolgo.task.announcer import announce
+from dolgo.task.audit import Audit
 from dolgo.task.callbacks.courier import Courier, Delivers
 from dolgo.task.callbacks.follower import Follower
 from dolgo.task.callbacks.secret import Vault
+from dolgo.task.figures import Figures
 from dolgo.task.fleet import Fleet, this_host
 from dolgo.task.follow import Follow
 from dolgo.task.health import Health
@@ -56,7 +59,6 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 STORE_PATIENCE = 30.0  # seconds a store that is not there yet is waited for at the start
 SAY_EVERY = 5.0  # seconds between two lines that say so
 TRY_EVERY = 0.5  # seconds between two tries to open it
-LOOK_AGAIN = 500  # milliseconds between two looks whether a folder of task types has come or was replaced
 
 
 def serve(settings: Settings) -> int:
@@ -75,66 +77,6 @@ def work(settings: Settings) -> int:
     return uvloop.run(_until_signal(settings, _work))
 
 
-def open_store(url: str) -> Store:
-    """The store of a URL, not opened yet. An optional driver is imported in the branch that needs it."""
-    scheme, _, path = url.partition("://")
-    if scheme == "memory":
-        from dolgo.store.memory import MemoryStore
-
-        return MemoryStore()
-    if scheme == "sqlite" and path.startswith("/") and len(path) > 1:
-        from dolgo.store.sqlite import SqliteStore
-
-        return SqliteStore(path[1:])
-    if scheme in ("redis", "rediss"):
-        try:
-            from dolgo.store.redis import RedisStore
-        except ModuleNotFoundError as error:
-            raise BadSetting(f"The store {masked(url)} needs the package {error.name}: pip install 'dolgo[redis]'.") from None
-        return RedisStore(url)
-    raise BadSetting(f"The store {masked(url)} cannot be used: give memory://, sqlite:///PATH or redis://HOST:PORT/DB.")
-
-
-def examine_store(url: str, *, full: bool) -> Sequence[Finding]:
-    """What is right and wrong with the store of a URL, which is not opened as a server would. Raises `StartError`."""
-    scheme, _, path = url.partition("://")
-    if scheme == "memory":
-        return [
-            Finding("durability", *bad("all tasks are gone when the process ends", "For more than a trial: sqlite:///dolgo.db."))
-        ]
-    if scheme == "sqlite" and path.startswith("/") and len(path) > 1:
-        from dolgo.store.sqlite import doctor as sqlite_doctor
-
-        return sqlite_doctor.examine(path[1:], full=full)
-    if scheme in ("redis", "rediss"):
-        try:
-            from dolgo.store.redis import doctor as redis_doctor
-        except ModuleNotFoundError as error:
-            raise StoreUnusable(f"The store {masked(url)} needs a package more: pip install 'dolgo[redis]'.") from error
-        return redis_doctor.examine(url)
-    raise BadSetting(f"The store {masked(url)} cannot be used: give memory://, sqlite:///PATH or redis://HOST.")
-
-
-def examine_store(url: str, *, full: bool) -> Sequence[Finding]:
-    """What is right and wrong with the store of a URL, which is not opened as a server would. Raises `StartError`."""
-    scheme, _, path = url.partition("://")
-    if scheme == "memory":
-        return [
-            Finding("durability", *bad("all tasks are gone when the process ends", "For more than a trial: sqlite:///dolgo.db."))
-        ]
-    if scheme == "sqlite" and path.startswith("/") and len(path) > 1:
-        from dolgo.store.sqlite import doctor as sqlite_doctor
-
-        return sqlite_doctor.examine(path[1:], full=full)
-    if scheme in ("redis", "rediss"):
-        try:
-            from dolgo.store.redis import doctor as redis_doctor
-        except ModuleNotFoundError as error:
-            raise StoreUnusable(f"The store {masked(url)} needs a package more: pip install 'dolgo[redis]'.") from error
-        return redis_doctor.examine(url)
-    raise BadSetting(f"The store {masked(url)} cannot be used: give memory://, sqlite:///PATH or redis://HOST.")
-
-
 class Parts:
     """What a process is made of, put together from its settings."""
 
@@ -145,6 +87,7 @@ class Parts:
         measure(store, self.tally)
         self.fleet = Fleet(store)
         self.notify = Notify(store)
+        self.follow = Follow(store, self.notify)
         rules = Rules(
             ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses,
             callback_allow=settings.callback_allow,
@@ -162,6 +105,9 @@ class Parts:
         self.follower = Follower(store, self.manager.callbacks, id=Ids(time.time).new())
         self.courier = self._courier(self.worker) if self.worker else None
         self.health = Health(store, self.worker, lease=settings.lease, web=web)
+        self.entrance = Entrance(Tokens(store), _house(settings), verifier=_verifier(settings) if web else None)
+        self.audit = Audit(store, keep=settings.audit_keep)
+        self.web = web
         self.figures = Figures(
             self.manager, self.fleet, self.worker, self.tally, version=__version__, slots=settings.slots, whole=web
         )
@@ -238,6 +184,7 @@ async def _start(parts: Parts, stop: Stop) -> None:
     if parts.web:
         await _refuse_open_door(parts)
     parts.upkeep.start()
+    stop.tasks.append(asyncio.create_task(parts.figures.watch_loop()))
     parts.follower.start()
     try:
         if parts.worker is None and parts.settings.tasks:
@@ -249,7 +196,7 @@ async def _start(parts: Parts, stop: Stop) -> None:
     if parts.courier:
         parts.courier.start()
     if parts.worker and parts.settings.reload:
-        stop.tasks.append(asyncio.create_task(_reload(parts.worker, parts.settings)))
+        stop.tasks.append(asyncio.create_task(reload(parts.worker, parts.settings)))
 
 
 class Stopped(Exception):
@@ -369,9 +316,9 @@ def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:
     settings = parts.settings
     limits = web.Limits(max_payload=settings.max_payload, max_batch=settings.max_batch)
     return web.create(
-        parts.manager, parts.fleet, parts.schedules,
-        health=parts.health, figures=parts.figures, tally=parts.tally,
-        limits=limits, version=__version__, local=host in LOOPBACK, routes=routes,
+        parts.manager, parts.fleet, parts.schedules, follow=parts.follow,
+        health=parts.health, figures=parts.figures, tally=parts.tally, limits=limits, version=__version__,
+        entrance=parts.entrance, audit=parts.audit, local=host in LOOPBACK, routes=routes,
     )  # fmt: skip
 
 
@@ -415,29 +362,3 @@ def _url(listener: socket.socket) -> str:
 def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
-
-
-async def _reload(worker: Worker, settings: Settings) -> None:
-    """Have the worker load its task files anew whenever one of them changes. A folder may come later, or be replaced."""
-    from watchfiles import awatch
-
-    paths = (*settings.tasks, "tasks")
-    watched = _present(paths)
-    while True:
-        async for changes in awatch(*watched, debounce=200, step=50, rust_timeout=LOOK_AGAIN, yield_on_timeout=True):
-            present = _present(paths)
-            if changes or present != watched:
-                log.info("Task files changed; loading them anew.")
-                worker.reload()
-            if present != watched:
-                break
-        watched = present
-
-
-def _present(paths: Iterable[str]) -> dict[str, int]:
-    """Those of the paths that exist, with what tells each from another that takes its name later: a watch follows the old one."""
-    present: dict[str, int] = {}
-    for path in paths:
-        with contextlib.suppress(OSError):  # not there: a module's name, or a folder that may still come
-            present[path] = os.stat(path).st_ino
-    return present

@@ -75,6 +75,27 @@ class Text(Kind):
 
 
 @dataclass(frozen=True)
+class Secret(Kind):
+    """Text that is never shown. It has no flag: every user of a machine can read the arguments of its processes."""
+
+    shortest: int  # characters
+
+    def parse(self, text: str) -> str:
+        if len(text) < self.shortest:
+            raise ValueError(f"give {self.wants()}")
+        return text
+
+    def wants(self) -> str:
+        return f"at least {self.shortest} characters"
+
+    def show(self, value: object) -> str:
+        return "***" if value else ""
+
+    def quote(self, given: object) -> str:
+        return "what was given"
+
+
+@dataclass(frozen=True)
 class Networks(Text):
     """Hosts and networks, comma-separated."""
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dolgo.errors import BadSetting
-from dolgo.setting_kinds import Choice, Flag, Kind, Names, Networks, Paths, Seconds, Size, Text, Url, Whole
+from dolgo.setting_kinds import Choice, Flag, Kind, Names, Networks, Paths, Seconds, Secret, Size, Text, Url, Whole
 
 FILE = "dolgo.toml"  # read from the working directory
 DEFAULT = "default"  # the origin of a value that nobody set
@@ -47,7 +47,7 @@ class Settings:
     """The values in force, and the origin of each."""
 
     store: str = row(
-        "sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "secret", "prune", "doctor"
+        "sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "token", "secret", "prune", "doctor"
     )
     slots: int = row(5, Whole(0), "Tasks at most at once; 0 serves the web alone.")
     tasks: tuple[str, ...] = row((), Paths(), "Folders, files or modules with task types, besides ./tasks.")

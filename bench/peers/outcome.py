@@ -35,11 +35,11 @@ class Run(Struct):
 
 
 class Crash(Struct):
-    """What a worker's death by SIGKILL in the middle came to, after another was started."""
+    """What the deaths of two workers by SIGKILL came to, after a third was started."""
 
     delivery: Delivery
-    finished_at_kill: int
-    seconds: float  # from the second start to the last result
+    finished_at_kill: list[int]
+    seconds: float  # from the third start to the last result
 
 
 def delivered(ledger: Path, tasks: int, *, without_result: int) -> Delivery:

@@ -72,13 +72,15 @@ class Own:
         return Run(tasks, one, tasks / (ended - began), cpu, idle, delivery, bulk)
 
     def crash(self, tasks: int, patience: float) -> Crash:
-        """Kill the worker and all its children when a third is done; start another, and see what becomes of the rest."""
+        """Kill the worker and all its children when a third is done, and the next at two thirds; see what becomes of the rest."""
         with self._fresh() as here, serving(here, slots=0) as service:
             service.fill(tasks, batch=BATCH)
-            with self._dying(here) as worker:
-                service.until_done(tasks // 3)
-                worker.kill(signal.SIGKILL, children=True)
-                finished = service.done()
+            finished = []
+            for enough in (tasks // 3, tasks * 2 // 3):
+                with self._dying(here) as worker:
+                    service.until_done(enough)
+                    worker.kill(signal.SIGKILL, children=True)
+                    finished.append(service.done())
             began = time.monotonic()
             with self._dying(here):
                 done = _all_or_what_there_is(service, tasks)
@@ -90,13 +92,13 @@ class Own:
         with self._fresh() as here, serving(here, slots=0) as service:
             submit = load.submit(service.url, connections=CONNECTIONS, seconds=scale.seconds)
         with self._fresh() as here, serving(here, slots=0) as service, self._worker(here):
-            one = load.submit_and_wait(service.url, connections=1, seconds=scale.seconds / 2)
-            many = load.submit_and_wait(service.url, connections=CONNECTIONS, seconds=scale.seconds / 2)
+            one = load.submit_and_wait(service.url, connections=1, seconds=max(1, scale.seconds / 2))
+            many = load.submit_and_wait(service.url, connections=CONNECTIONS, seconds=max(1, scale.seconds / 2))
         return Web(submit.rate, many.rate, one.p50, one.p99)
 
     def _one(self, scale: Scale) -> float:
         with self._fresh() as here, serving(here, slots=0) as service:
-            return load.submit(service.url, connections=1, seconds=scale.seconds / 4).rate
+            return load.submit(service.url, connections=1, seconds=max(1, scale.seconds / 4)).rate
 
     def _fresh(self) -> AbstractContextManager[Place]:
         self._broker.empty()

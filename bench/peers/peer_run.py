@@ -43,24 +43,27 @@ class Bench:
         self.facts = self._ask("facts")
 
     def run(self, tasks: int, scale: Scale) -> Run:
-        """Enqueue, drain and idle, then the bulk way on an emptied Redis."""
+        """Enqueue each way on an emptied Redis; then fill it anew, drain it and idle."""
+        enqueue = self._alone("one", scale.enqueued)
+        bulk = self._alone("bulk", scale.enqueued) if self.facts["bulk"] else None
         self._fresh()
-        enqueue = self._enqueue("one", tasks)
-        with self._watching(tasks, PATIENCE) as watch, self._worker() as worker:
+        self._enqueue("one", tasks)
+        with self._watching(tasks, tasks, PATIENCE) as watch, self._worker() as worker:
             drain, cpu = _drained(watch, worker, tasks)
             idle = idleness(self._broker, scale)
         delivery = self._delivery(tasks)
-        bulk = self._bulk(tasks) if self.facts["bulk"] else None
         return Run(tasks, enqueue, drain, cpu, idle, delivery, bulk)
 
     def crash(self, tasks: int, patience: float) -> Crash:
-        """Kill the worker and all its children when a third is done; start another, and see what becomes of the rest."""
+        """Kill the worker and all its children when a third is done, and the next at two thirds; see what becomes of the rest."""
         self._fresh()
         self._enqueue("one", tasks)
-        with self._watching(tasks // 3, PATIENCE) as watch, self._worker() as worker:
-            finished = _until(watch, "end")["finished"]
-            worker.kill(signal.SIGKILL, children=True)
-        with self._watching(tasks, patience) as watch, self._worker():
+        finished = []
+        for enough in (tasks // 3, tasks * 2 // 3):
+            with self._watching(tasks, enough, patience) as watch, self._worker() as worker:
+                finished.append(_until(watch, "end")["finished"])
+                worker.kill(signal.SIGKILL, children=True)
+        with self._watching(tasks, tasks, patience) as watch, self._worker():
             began = time.monotonic()
             ended = _until(watch, "end")["time"]
         return Crash(self._delivery(tasks), finished, ended - began)
@@ -73,9 +76,10 @@ class Bench:
         told = self._ask("enqueue", way, str(tasks))
         return float(told["tasks"] / told["seconds"])
 
-    def _bulk(self, tasks: int) -> float:
+    def _alone(self, way: str, tasks: int) -> float:
+        """Tasks enqueued a second, which nobody runs."""
         self._fresh()
-        return self._enqueue("bulk", tasks)
+        return self._enqueue(way, tasks)
 
     def _delivery(self, tasks: int) -> Delivery:
         told = self._ask("check")
@@ -99,9 +103,9 @@ class Bench:
         return Process(on_its_core(self.facts["worker"]), self._place, ready="", name=self.name, environ=environ).ready()
 
     @contextlib.contextmanager
-    def _watching(self, tasks: int, patience: float) -> Iterator[IO[str]]:
+    def _watching(self, tasks: int, enough: int, patience: float) -> Iterator[IO[str]]:
         """What the adapter says of the store, line by line, once it looks at it."""
-        argv = self._command("watch", str(tasks), str(patience))
+        argv = self._command("watch", str(tasks), str(enough), str(patience))
         with subprocess.Popen(argv, env=self._environ, cwd=self._place, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:

@@ -77,10 +77,11 @@ def spread(values: list[float]) -> str:
     return middle if len(values) == 1 else f"{middle} ({number(min(values))} - {number(max(values))})"
 
 
-def killed(crash: Crash | None) -> str:
-    """What a killed worker lost, and what was begun again."""
+def killed(crash: Crash | None, *, plain: bool = False) -> str:
+    """What a killed worker lost, and what was begun again; in colour unless `plain`."""
     if crash is None:
         return ""
     seen = crash.delivery
-    lost = "[red]" * bool(seen.without_result) + f"{seen.without_result} lost" + "[/]" * bool(seen.without_result)
-    return f"{lost}, {seen.twice} twice, {crash.seconds:.0f} s"
+    lost = f"{seen.without_result} missing"
+    shown = f"[red]{lost}[/]" if seen.without_result and not plain else lost
+    return f"{shown}, {seen.twice} twice, {crash.seconds:.0f} s"

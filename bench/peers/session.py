@@ -21,7 +21,7 @@ from bench.peers.cores import CORES, on_its_core
 from bench.peers.outcome import Crash, Run
 from bench.peers.own_run import Own, Web
 from bench.peers.peer_run import Bench
-from bench.peers.scale import FLOOR, PAUSE, RECOVERY, WARM_UP, Scale
+from bench.peers.scale import FLOOR, PAUSE, RECOVERY, WARM_SECONDS, WARM_UP, Scale
 from bench.place import folder
 
 Say = Callable[[str], None]
@@ -72,7 +72,7 @@ def chosen(scale: Scale, repeats: int | None, tasks: int | None) -> Scale:
 
 
 def measure(plan: Plan, say: Say) -> Measured:
-    """Every lane. All but the first are for the floor, dolgo, and the best of the peers that lost nothing when they were killed."""
+    """Every lane. All but the first are for the floor, dolgo, and the best of the peers that lost nothing when killed."""
     facts = {
         **machine.facts(),
         "cores": len(CORES),
@@ -132,9 +132,11 @@ class Lane:
             return
         bench = self._bench(line.name)
         line.facts = bench.facts
-        scale = msgspec.structs.replace(self._plan.scale, idle_seconds=0.1, settle_seconds=0)
+        scale = msgspec.structs.replace(self._plan.scale, enqueued=WARM_UP, idle_seconds=0.1, settle_seconds=0)
         rate = bench.run(WARM_UP, scale).drain
-        self._tasks[line.name] = self._plan.scale.tasks or max(WARM_UP, round(rate * self._plan.scale.seconds, -2))
+        if rate * WARM_SECONDS > WARM_UP:  # so few tell too little of one so fast
+            rate = bench.run(round(rate * WARM_SECONDS), scale).drain
+        self._tasks[line.name] = self._plan.scale.tasks or max(WARM_UP, int(round(rate * self._plan.scale.seconds, -2)))
 
     def _once(self, line: Line) -> None:
         if line.name == "floor":
@@ -150,14 +152,16 @@ class Lane:
 
     def _kill(self, line: Line) -> None:
         scale = self._plan.scale
-        line.crash = self._bench(line.name, BENCH_PAUSE=str(PAUSE), BENCH_RECOVERY=str(RECOVERY)).crash(
-            scale.crashed, scale.patience
-        )
+        bench = self._bench(line.name, BENCH_PAUSE=str(PAUSE), BENCH_RECOVERY=str(RECOVERY))
+        crash = bench.crash(scale.crashed, scale.patience)
+        if crash.finished_at_kill[-1] >= scale.crashed:
+            raise Invalid("all was done before the worker was killed")
+        line.crash = crash
 
     def _bench(self, name: str, **environ: str) -> Bench | Own:
-        return (
-            Own(self._broker, self._place) if name == "dolgo" else Bench(PEERS[name], self._broker, self._place, environ=environ)
-        )
+        if name == "dolgo":
+            return Own(self._broker, self._place)
+        return Bench(PEERS[name], self._broker, self._place, environ=environ)
 
     def _floor(self, tasks: int) -> Floor:
         self._broker.empty()

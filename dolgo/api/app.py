@@ -7,26 +7,23 @@ from typing import Any
 
 import msgspec
 
-from dolgo.api import bulk, listing, logs, metrics, pages, queues, resources, schedules, submit, tasks
+from dolgo.api import audit, bulk, events, listing, logs, metrics, pages, queues, resources, schedules, socket, submit, tasks
 from dolgo.api import health as probes
 from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer
 from dolgo.api.dispatch import App
 from dolgo.api.docs import page
 from dolgo.api.parts import Api, Health, Limits, Metrics
-from dolgo.api.query import BULK, LINES, LIST, VIEW, WAIT
-from dolgo.api.route import Header, Reply, Route
+from dolgo.api.query import AUDIT, BULK, EVENTS, LINES, LIST, TASK_EVENTS, VIEW, WAIT
+from dolgo.api.route import Header, Of, Reply, Route
 from dolgo.api.schema import (
     Accepted,
     AcceptedBatch,
-    AuditPage,
     Batch,
     Changed,
     Empty,
-    Events,
     FullTask,
     Healthy,
-    Lines,
     NewLimits,
     NewPause,
     NewSchedule,
@@ -42,7 +39,8 @@ from dolgo.api.schema import (
     Workers,
 )  # fmt: skip
 from dolgo.api.spec import spec
-from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType
+from dolgo.api.told import AuditPage, Events, Lines
+from dolgo.errors import Conflict, IdempotencyKeyReused, InvalidPayload, NotReady, QueueFull, UnknownType, UpgradeRequired
 from dolgo.metrics.tally import Tally
 from dolgo.task.allowed import NewTask
 from dolgo.task.audit import Audit
@@ -87,12 +85,12 @@ ROUTES = (
             202: Reply("Stored.", Accepted, (LOCATION, APPLIED, REPLAYED, EXISTING)),
             200: Reply("Stored, and ended within the time to wait.", ShortTask, (LOCATION, APPLIED, REPLAYED, EXISTING)),
         },
-        query=(WAIT,), headers=(PREFER, ONCE, *TRACE), takes=NewTask, refuses=SUBMIT,
+        query=(WAIT,), headers=(PREFER, ONCE, *TRACE), takes=NewTask, refuses=SUBMIT, of=Of.OWN,
     ),
     Route(
         "POST", "/tasks/batch", Scope.SUBMIT, submit.submit_batch,
         {202: Reply("All of them are stored.", AcceptedBatch, (REPLAYED, EXISTING))},
-        headers=(ONCE, *TRACE), takes=Batch, refuses=SUBMIT,
+        headers=(ONCE, *TRACE), takes=Batch, refuses=SUBMIT, of=Of.OWN,
     ),
     Route(
         "POST", "/tasks/cancel", Scope.OPERATE, bulk.cancel_tasks, {200: Reply("What was done.", Changed)},
@@ -127,22 +125,25 @@ ROUTES = (
         takes=Empty, refuses=CHANGE, of=Of.TASK,
     ),
     Route(
-        "GET", "/tasks/{id}/events", events.get_task_events,
+        "GET", "/tasks/{id}/events", Scope.READ, events.get_task_events,
         {
             200: Reply("A page, or a stream.", Events, streams=STREAM),
             204: Reply("To a stream: the task has ended, and everything was told."),
         },
-        query=TASK_EVENTS, headers=(LAST,),
+        query=TASK_EVENTS, headers=(LAST,), of=Of.TASK,
     ),
     Route(
-        "GET", "/events", events.get_events, {200: Reply("A page, or a stream.", Events, streams=STREAM)},
-        query=EVENTS, headers=(LAST,),
+        "GET", "/events", Scope.READ, events.get_events, {200: Reply("A page, or a stream.", Events, streams=STREAM)},
+        query=EVENTS, headers=(LAST,), of=Of.OWN,
     ),
-    Route("GET", "/ws", socket.open_socket, {101: Reply("WebSocket is spoken from here on.")}, refuses=(UpgradeRequired,)),
-    Route("GET", "/types", resources.list_types, {200: Reply("Every type.", Types)}),
-    Route("GET", "/types/{type}", resources.get_type, {200: Reply("The type.", ShownType)}),
-    Route("GET", "/queues", queues.list_queues, {200: Reply("Every queue.", Queues)}),
-    Route("GET", "/queues/{queue}", queues.get_queue, {200: Reply("The queue.", ShownQueue)}),
+    Route(
+        "GET", "/ws", Scope.READ, socket.open_socket, {101: Reply("WebSocket is spoken from here on.")},
+        refuses=(UpgradeRequired,), of=Of.OWN,
+    ),
+    Route("GET", "/types", Scope.READ, resources.list_types, {200: Reply("Every type.", Types)}, of=Of.OWN),
+    Route("GET", "/types/{type}", Scope.READ, resources.get_type, {200: Reply("The type.", ShownType)}, of=Of.TYPE),
+    Route("GET", "/queues", Scope.READ, queues.list_queues, {200: Reply("Every queue.", Queues)}, of=Of.OWN),
+    Route("GET", "/queues/{queue}", Scope.READ, queues.get_queue, {200: Reply("The queue.", ShownQueue)}, of=Of.QUEUE),
     Route(
         "PATCH", "/queues/{queue}", Scope.OPERATE, queues.limit_queue, {200: Reply("The queue as it is now.", ShownQueue)},
         takes=NewLimits, refuses=(QueueFull,), of=Of.QUEUE,
@@ -191,15 +192,16 @@ ROUTES = (
         {202: Reply("It was asked to, or drains already.", ShownWorker)},
         takes=Empty, refuses=(QueueFull,),
     ),
-    Route("GET", "/livez", probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/readyz", probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
-    Route("GET", "/healthz", probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/audit", Scope.ADMIN, audit.list_audit, {200: Reply("A part.", AuditPage)}, query=AUDIT),
+    Route("GET", "/livez", None, probes.livez, {200: Reply("It turns.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/readyz", None, probes.readyz, {200: Reply("It can take work.", Healthy)}, refuses=(NotReady,)),
+    Route("GET", "/healthz", None, probes.healthz, {200: Reply("All is well.", Healthy)}, refuses=(NotReady,)),
     Route(
-        "GET", "/metrics", metrics.get_metrics,
+        "GET", "/metrics", Scope.METRICS, metrics.get_metrics,
         {200: Reply("The page.", str, media_type="text/plain")},
     ),
-    Route("GET", "/openapi.json", pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
-    Route("GET", "/docs", pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
+    Route("GET", "/openapi.json", Scope.READ, pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
+    Route("GET", "/docs", Scope.READ, pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
 )  # fmt: skip
 
 
@@ -228,7 +230,6 @@ def create(
 ) -> App:
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
     document = spec(routes, version)
-    api = Api(
-        manager, fleet, plans, health, limits, version, Answer(200, msgspec.json.encode(document)), page(document), figures, tally
-    )
-    return App(api, routes, local=local)
+    described = Answer(200, msgspec.json.encode(document))
+    api = Api(manager, fleet, plans, follow, health, limits, version, described, page(document), audit, figures, tally)
+    return App(api, routes, entrance, local=local)

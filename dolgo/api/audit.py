@@ -9,7 +9,7 @@ from dolgo.api.guard import SAFE
 from dolgo.api.parts import Api
 from dolgo.api.query import MOST_LISTED
 from dolgo.api.route import Of, Route
-from dolgo.api.schema import AuditPage, ShownEntry
+from dolgo.api.told import AuditPage, ShownEntry
 from dolgo.api.views import answer, moment
 from dolgo.errors import Refused
 from dolgo.task.audit import Entry

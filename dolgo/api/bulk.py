@@ -38,7 +38,8 @@ async def _asked(call: Call) -> tuple[list[Query], bool]:
     if not filters:
         detail = f"at least one of {', '.join(param.name for param in FILTERS)} must say which tasks are meant"
         raise InvalidRequest.of([Problem("/query", detail)], "query")
-    return Query(without=own_unless_named(call.query), **filters), call.query.get("dry_run", False)
+    query = Query(without=own_unless_named(call.query), **filters)
+    return narrowed(call.caller, query), call.query.get("dry_run", False)
 
 
 def _answer(call: Call, bulk: Bulk) -> Answer:

@@ -41,12 +41,24 @@ class Answer(Struct, frozen=True, gc=False):
     media_type: bytes = JSON
 
 
+class Did(Struct, frozen=True):
+    """What a handler did, as far as the address does not tell: for the audit log."""
+
+    ids: tuple[str, ...] = ()  # of tasks
+    changed: int | None = None  # how many, of many
+    detail: str = ""
+
+
+NOTHING_MORE = Did()
+
+
 class Streamed(Struct, frozen=True):
-    """An answer whose body comes in pieces, for as long as there are any. Its status is 200."""
+    """An answer whose body comes in pieces, for as long as there are any."""
 
     pieces: AsyncGenerator[bytes]
     media_type: bytes
     headers: tuple[Header, ...] = ()
+    status: int = 200
 
 
 class Upgraded(Struct, frozen=True):
@@ -54,6 +66,7 @@ class Upgraded(Struct, frozen=True):
 
     run: Callable[[Any], Awaitable[None]]  # speaks it through a `Tunnel`, until it is over
     headers: tuple[Header, ...] = ()
+    status: int = 101
 
 
 Reply = Answer | Streamed | Upgraded
@@ -62,7 +75,7 @@ Reply = Answer | Streamed | Upgraded
 class Call:
     """A request: what its path names, its query, its headers, and its body on demand."""
 
-    __slots__ = ("_receive", "headers", "name", "path", "query", "query_string", "upgrade")
+    __slots__ = ("_receive", "caller", "did", "headers", "name", "path", "query", "query_string", "upgrade")
 
     def __init__(
         self, scope: Scope, receive: Receive, *, name: str, query: Mapping[str, Any], headers: Headers, caller: Caller
@@ -72,6 +85,8 @@ class Call:
         self.name = name  # the task, type or queue the path names; empty where it names none
         self.query = query  # parameters as their readers made them; one that was not sent is not in it
         self.headers = headers  # by lower-case name
+        self.caller = caller
+        self.did = NOTHING_MORE
         self.upgrade: Callable[[tuple[Header, ...]], Any] | None = scope.get("extensions", {}).get("dolgo.upgrade")
         self._receive = receive
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import httptools
 from msgspec import Struct
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from dolgo.api import problem
@@ -29,7 +30,7 @@ PIECE = 8_192  # bytes parsed at once: as many pipelined requests as fit in ther
 
 _BETWEEN, _HEAD, _BODY = range(3)  # where in a request the client is
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)([/?].*|)")  # the form in which proxies are asked
-_NOTED = frozenset({b"host", b"expect", b"transfer-encoding", b"content-length"})
+_NOTED = frozenset({b"expect", b"transfer-encoding", b"content-length"})
 
 
 class Patience(Struct, frozen=True):
@@ -156,14 +157,14 @@ class Connection(HttpToolsProtocol):
         if self._at != _HEAD:
             return  # a trailer: it must not pass for a header that was looked at
         name = name.lower()
-        if name in _NOTED:
+        if name == b"host":
+            self._hosts += 1
+        elif name in _NOTED:
             self._note(name, value)
         self.headers.append((name, value))
 
     def _note(self, name: bytes, value: bytes) -> None:
-        if name == b"host":
-            self._hosts += 1
-        elif name == b"content-length":
+        if name == b"content-length":
             value = value.strip(b" \t")
             if not value.isdigit():
                 raise MalformedRequest("Content-Length is not a number.")
@@ -185,7 +186,8 @@ class Connection(HttpToolsProtocol):
         if offers:
             keep_alive = self._decline_upgrade() and keep_alive
         before = self._active
-        self.cycle = _Cycle(
+        early = self._length > MOST_UNREAD or self.expect_100_continue
+        self.cycle = (_Ending if early else RequestResponseCycle)(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -253,14 +255,22 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._unread = 0
         self._body_size += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self._skipped:
             return  # it only begins
         self._at = _BETWEEN
         self._unread = 0
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     # -- answers
 
@@ -346,11 +356,11 @@ class Connection(HttpToolsProtocol):
             self._out.close()
 
 
-class _Cycle(RequestResponseCycle):
-    large = False  # whether the body is too large to be read for nothing
+class _Ending(RequestResponseCycle):
+    """A request whose body is not read for nothing, or may never come: answered before its end, it is the connection's last."""
 
     async def send(self, message: Any) -> None:
-        if self.more_body and not self.response_started and (self.large or self.waiting_for_100_continue):
+        if self.more_body and not self.response_started:
             self.keep_alive = False
             self.transport.lingers = True  # type: ignore[attr-defined]
         await super().send(message)

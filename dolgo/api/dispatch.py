@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from dolgo.api import guard, problem
+from dolgo.api import audit, guard, problem
+from dolgo.api.access import limits
+from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Reply, Scope, Send, Streamed, Upgraded, while_there
 from dolgo.api.parts import Api
 from dolgo.api.query import read_query
 from dolgo.api.route import Route
-from dolgo.errors import MethodNotAllowed, NotFound, Refused
+from dolgo.errors import Forbidden, MethodNotAllowed, NotFound, Refused, Unauthorized
 from dolgo.metrics.catalog import LATENCY, REQUESTS
 
 log = logging.getLogger("dolgo.api")
 
+LOOK_AGAIN = 5.0  # seconds between two looks whether who reads a stream may still do so
 QUERIES_KEPT = 200
 UNKNOWN = ("other", "other")
 _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -73,7 +77,29 @@ class App:
             log.exception("%s %r failed", scope["method"], scope["path"][:SHOWN])
             answer = problem.broken()
         self._count(scope, answer.status, perf_counter() - began)
-        await _send(answer, send, bodiless=scope["method"] == "HEAD")
+        if isinstance(answer, Streamed):
+            await self._while_let_in(scope, _stream(answer, scope, receive, send))
+        elif isinstance(answer, Upgraded):
+            await self._while_let_in(scope, answer.run(scope["extensions"]["dolgo.upgrade"](answer.headers)))
+        else:
+            await _send(answer, send, bodiless=scope["method"] == "HEAD")
+
+    async def _while_let_in(self, scope: Scope, work: Awaitable[None]) -> None:
+        """Do what lasts, until it is over or who asked for it is not let in any more."""
+        route, headers = self._find(scope["path"])[0].routes["GET"], _headers(scope)
+        working = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({working}, timeout=LOOK_AGAIN))[0]:
+                try:
+                    await self._entrance.caller(route, headers)
+                except (Unauthorized, Forbidden):
+                    return
+                except Refused:  # nothing is known of tokens just now, or it asked too often: neither ends what was begun
+                    pass
+            await working
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         headers = _headers(scope)
@@ -85,6 +111,7 @@ class App:
             refused = MethodNotAllowed(f"{scope['path'][:SHOWN]} takes {place.allow()}, not {method[:SHOWN]}.")
             return problem.refusal(refused, ((b"allow", place.allow().encode()),))
         scope["route"] = (route.method, route.path)
+        caller = await self._entrance.caller(route, headers)
         query = self._query(route, scope["query_string"])
         call = Call(scope, receive, name=name, query=query, headers=headers, caller=caller)
         if caller.limited:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dolgo.api import stream as sse
 from dolgo.api.call import Answer, Call, Reply, Streamed
 from dolgo.api.parts import Api
-from dolgo.api.schema import Events
+from dolgo.api.told import Events
 from dolgo.api.views import answer
 from dolgo.errors import InvalidRequest, Problem
 from dolgo.task.feed import Wanted
@@ -30,7 +30,8 @@ async def get_events(api: Api, call: Call) -> Reply:
     `event: lagged` that the reader is too slow and loses progress and log lines until it has caught up. With `wait` a page with
     nothing in it is held back until there is something."""
     asked = call.query
-    wanted = Wanted(None, asked.get("type"), asked.get("queue"), asked.get("status"))
+    caller = call.caller
+    wanted = Wanted(None, asked.get("type"), asked.get("queue"), asked.get("status"), caller.types, caller.queues)
     if _streams(call):
         stream = await api.follow.open(wanted, _resumed(call) or asked.get("after"))
         return Streamed(sse.everything(api.follow, stream), sse.MEDIA_TYPE, _STREAM)

@@ -216,6 +216,7 @@ REFUSED: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         (("/priority", "Expected `int` <= 9"), ("/colour", "Object contains unknown field `colour`")),
     ),
     "idempotency-key-reused": ("The Idempotency-Key 'order-17' was used within the last day with another body.", ()),
+    "rate-limited": ("This token may ask 100 times a second.", ()),
     "upgrade-required": ("This address speaks WebSocket, version 13: connect with a WebSocket client.", ()),
     "head-too-large": ("The head has more than 100 headers.", ()),
     "queue-full": ("More requests wait for the store than it can take.", ()),

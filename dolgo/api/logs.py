@@ -5,7 +5,7 @@ from __future__ import annotations
 from dolgo.api.call import Answer, Call
 from dolgo.api.parts import Api
 from dolgo.api.query import MOST_LISTED
-from dolgo.api.schema import Lines, ShownLine
+from dolgo.api.told import Lines, ShownLine
 from dolgo.api.views import answer, moment
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from dolgo.api.call import Answer
 from dolgo.metrics.tally import Tally
+from dolgo.task.audit import Audit
 from dolgo.task.fleet import Fleet
 from dolgo.task.follow import Follow
 from dolgo.task.manager import Manager
@@ -56,5 +57,6 @@ class Api(Struct, frozen=True):
     version: str
     openapi: Answer
     docs: Answer
+    audit: Audit
     metrics: Metrics
     tally: Tally

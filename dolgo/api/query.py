@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from dolgo.errors import InvalidRequest, Problem
 from dolgo.task.allowed import LONGEST_TAG, NAME_RULE, RESERVED, TAG_RULE, is_name, is_printable
 from dolgo.task.callbacks.wish import QUEUE
+from dolgo.task.follow import Place, place
 from dolgo.task.types import Status
 
 LONGEST_WAIT = 60.0  # seconds
@@ -125,6 +126,12 @@ def _attempt(text: str) -> int:
     return int(text)
 
 
+def _entry(text: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
+        raise ValueError("it must be a whole number, the `next` of the part before")
+    return int(text)
+
+
 def _place(text: str) -> Place:
     found = place(text)
     if found is None:
@@ -175,6 +182,13 @@ LINES = (
     Param("after", str, {"type": "string"}, "The `next` of the part before."),
     Param("limit", _limit, {**_LIMIT, "default": MOST_LISTED}, "Lines at most."),
 )
+AUDIT = (
+    Param(
+        "after", _entry, {"type": "integer", "minimum": 0, "maximum": 10**15 - 1, "default": 0}, "The `next` of the part before."
+    ),
+    Param("limit", _limit, {**_LIMIT, "default": MOST_LISTED}, "Entries at most."),
+)
+
 AFTER = Param(
     "after", _place, {"type": "string", "pattern": "^([0-9a-f]{1,32}-)?[0-9]{1,18}$"},
     "Only what comes after this event; 0 is the beginning of the log. Without it, a page begins there, and a stream now.",

@@ -34,7 +34,7 @@ async def list_queues(api: Api, call: Call) -> Answer:
 
 async def get_queue(api: Api, call: Call) -> Answer:
     """One queue."""
-    queue = (await _queues(api, *(QUEUE,) if call.name == QUEUE else ())).get(call.name)
+    queue = (await _queues(api, call.caller, *(QUEUE,) if call.name == QUEUE else ())).get(call.name)
     if queue is None:
         raise NotFound(f"There is no queue {call.name!r}. GET /queues lists those there are.")
     return answer(queue)
@@ -92,7 +92,8 @@ async def _queues(api: Api, caller: Caller, *wanted: str) -> dict[str, ShownQueu
     for line in await api.manager.counts():
         if line.queue == QUEUE and line.queue not in wanted and line.type.startswith(RESERVED):
             continue  # dolgo's own
-        counts[line.queue].update(line.counts)
+        if caller.sees_type(line.type):
+            counts[line.queue].update(line.counts)
     serving = running(await workers(api))
     gates = await api.manager.gates()
     named = [info.options.get("queue", "default") for info in await api.manager.types.all()]

@@ -15,12 +15,13 @@ from websockets.protocol import SERVER, Protocol
 from websockets.utils import accept_key
 
 from dolgo.api import guard
+from dolgo.api.access.caller import Caller
 from dolgo.api.call import Call, Reply, Upgraded
 from dolgo.api.parts import Api
 from dolgo.api.problem import refusal
 from dolgo.api.stream import AGAIN, AT_ONCE, shown
 from dolgo.api.tunnel import Tunnel
-from dolgo.errors import Refused, UpgradeRequired
+from dolgo.errors import NotFound, Refused, UpgradeRequired
 from dolgo.logs import SELDOM
 from dolgo.task.allowed import Name
 from dolgo.task.feed import Wanted
@@ -91,7 +92,7 @@ async def open_socket(api: Api, call: Call) -> Reply:
         return refusal(refused, ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")))
     answer = ((b"upgrade", b"websocket"), (b"connection", b"Upgrade"))
     accepted = (b"sec-websocket-accept", accept_key(key.decode()).encode())
-    return Upgraded(lambda tunnel: Session(api.follow, api.manager, tunnel).run(), (*answer, accepted))
+    return Upgraded(lambda tunnel: Session(api.follow, api.manager, tunnel, call.caller).run(), (*answer, accepted))
 
 
 def _is_key(key: bytes) -> bool:
@@ -104,10 +105,11 @@ def _is_key(key: bytes) -> bool:
 class Session:
     """One socket: reads what the client wants, and sends it."""
 
-    def __init__(self, follow: Follow, manager: Manager, tunnel: Tunnel) -> None:
+    def __init__(self, follow: Follow, manager: Manager, tunnel: Tunnel, caller: Caller) -> None:
         self._follow = follow
         self._manager = manager
         self._tunnel = tunnel
+        self._caller = caller
         self._protocol = Protocol(SERVER, max_size=LARGEST)
         self._streams: dict[str, Stream] = {}
         self._parts: list[bytes] | None = None  # of a message that is not complete
@@ -211,8 +213,11 @@ class Session:
             raise _Wrong("`after` must be the number of an event, or EPOCH-NUMBER.")
         look = None if asked.task is None else functools.partial(self._manager.get, asked.task)
         if look is not None:
-            await look()
-        stream = await self._follow.open(Wanted(asked.task, asked.type, asked.queue), after)
+            task = await look()
+            if not self._caller.sees(task.type, task.queue):
+                raise NotFound(f"There is no task {asked.task}.")
+        wanted = Wanted(asked.task, asked.type, asked.queue, types=self._caller.types, queues=self._caller.queues)
+        stream = await self._follow.open(wanted, after)
         try:
             began = stream.place
             events = [] if look is None or after is not None else await beginning(self._follow, stream, look)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import msgspec
 from msgspec import UNSET, Raw
 
-from dolgo.api.schema import ShownEvent
+from dolgo.api.told import ShownEvent
 from dolgo.api.views import moment
 from dolgo.errors import NotFound, Refused
 from dolgo.logs import SELDOM

@@ -36,7 +36,7 @@ async def submit(api: Api, call: Call) -> Answer:
     timeout, headers = asked.wait(call)
     once = await asked.once(call, body)
     try:
-        submission = _traced(read_task(body), tracing.read(call.headers))
+        submission = await permitted(api, call.caller, _traced(read_task(body), tracing.read(call.headers)))
     except InvalidRequest:
         if call.caller.limited:  # the rest might tell of a type that is not the caller's
             raise
@@ -66,6 +66,9 @@ async def submit_batch(api: Api, call: Call) -> Answer:
         raise await _all_wrong_in_batch(api, items, problems)
     sent = tracing.read(call.headers)
     submissions = [_traced(submission, sent) for submission in submissions]
+    if call.caller.limited:
+        submissions = [await permitted(api, call.caller, one, f"/tasks/{place}") for place, one in enumerate(submissions)]
+        await check_parents(api, call.caller, submissions, pointed=True)
     answer = await api.manager.submit(submissions, batch=True, once=once)
     tasks = b",".join([accepted(id, status) for id, status in answer.tasks])
     return Answer(202, b'{"tasks":[%b]}' % tasks, told(answer))

@@ -29,6 +29,7 @@ COMMANDS = {
     "queue": "queue",
     "schedule": "schedule",
     "workers": "worker",
+    "token": "token",
     "secret": "secret",
     "prune": "prune",
     "doctor": "doctor",

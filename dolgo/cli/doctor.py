@@ -15,6 +15,7 @@ from dolgo.cli.options import load, setting_options
 from dolgo.setting_kinds import masked
 from dolgo.settings import unknown_variables
 from dolgo.store.findings import Finding, Level, Verdict, ok, warn
+from dolgo.stores import examine_store
 from dolgo.version import __version__
 
 EARLIEST = 1_767_225_600.0  # 2026-01-01; a machine whose clock has lost its battery wakes up long before
@@ -51,9 +52,6 @@ def _sum(found: Sequence[Finding]) -> str:
 
 
 def _in_store(url: str, full: bool) -> Sequence[Finding]:
-    # The composition root names the stores, and brings in everything: `dolgo --help` need not wait for it.
-    from dolgo.main import examine_store
-
     return examine_store(url, full=full)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,12 +24,6 @@ __all__ = ["Server", "client_command", "decode", "path_of", "task_path"]
 T = TypeVar("T")
 
 PATIENCE = 2.0  # seconds to try again in: long enough for a busy store, short enough for a person
-PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between tries; the last one stays
-SILENCE = 45.0  # seconds after which a stream is taken for cut: it says something every 15
-NO_CONTENT = 204
-NOT_MODIFIED = 304
-STREAM = "text/event-stream"
-JSON = {"Content-Type": "application/json"}
 CODES = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
 
 
@@ -67,33 +60,6 @@ class Server:
     async def ended(self, path: str, /, *, until: float | None) -> bytes:
         """What is said of a task once it has ended, or when `time.monotonic()` says `until`. Raises `CallFailed`."""
         return (await self._run(verbs.ended(self._client.rules, path, {}, until=until))).body
-
-    async def events(self, path: str, /) -> AsyncGenerator[str]:
-        """The name of each event of a stream, as it comes, until the stream has ended for good. Raises `CallFailed`.
-
-        A stream that is cut, or that a server ended because it stops, goes on where it was."""
-        headers, gone_since = {"Accept": STREAM}, 0.0
-        timeout = httpx.Timeout(SILENCE, connect=CONNECT)
-        while True:
-            try:
-                async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
-                    if response.status_code == NO_CONTENT:
-                        return
-                    if not response.is_success:
-                        await response.aread()
-                        raise self._refused(response)
-                    gone_since = 0.0
-                    async for field, value in _fields(response):
-                        if field == "id":
-                            headers["Last-Event-ID"] = value
-                        elif field == "event":
-                            yield value
-            except httpx.TransportError as error:
-                now = asyncio.get_running_loop().time()
-                gone_since = gone_since or now
-                if now - gone_since > self.patience:
-                    raise self._unreached(error) from None
-            await asyncio.sleep(PAUSES[0])
 
     async def send(
         self,
@@ -159,28 +125,6 @@ def client_command(function: Callable[..., Coroutine[Any, Any, int | None]]) -> 
 
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     return setting_options("client")(as_json(call))
-
-
-def path_of(what: str, name: str, verb: str = "") -> str:
-    """The path of a thing that has a name, or of one of its verbs, whatever the name holds."""
-    # A dot would be taken for a step in the path, and lead from the thing to the list of all.
-    return f"{what}/{quote(name, safe='').replace('.', '%2E')}" + (f"/{verb}" if verb else "")
-
-
-def task_path(id: str, verb: str = "") -> str:
-    """The path of a task, or of one of its verbs."""
-    return path_of("tasks", id, verb)
-
-
-async def _fields(response: httpx.Response) -> AsyncIterator[tuple[str, str]]:
-    """What a stream says, name by name. A comment has none."""
-    async for line in response.aiter_lines():
-        name, _, value = line.partition(":")
-        yield name, value.strip()
-
-
-def _waiting(params: Mapping[str, str] | None, wait: float) -> dict[str, str]:
-    return dict(params or {}) | ({"wait": f"{wait:.3f}"} if wait else {})
 
 
 def decode(raw: bytes, type: type[T]) -> T:

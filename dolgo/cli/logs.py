@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import click
 import msgspec
 
 from dolgo.cli import output
 from dolgo.cli.exits import Exit
 from dolgo.cli.http import Server, client_command, decode, task_path
-from dolgo.cli.wait import PATIENCE
+from dolgo.cli.task import Short
+from dolgo.task.types import FINAL
+
+LOOK = 1.0  # seconds between two looks at a log that is followed; a handler's lines are stored about as often
 
 
 class Line(msgspec.Struct):
@@ -37,13 +38,15 @@ class Lines(msgspec.Struct):
 async def logs_command(server: Server, *, id: str, attempt: int | None, follow: bool, as_json: bool) -> int:
     """Show what a task's handler wrote while it ran. With --json one line a line."""
     log = _Log(server, id, attempt, as_json=as_json)
-    if follow:
-        async with aclosing(server.events(task_path(id, "events"))) as events:
-            async for _ in events:
-                server.patience = PATIENCE
-                await log.show()
+    while follow and not await _has_ended(server, id):
+        await log.show()
     await log.show()
     return Exit.OK
+
+
+async def _has_ended(server: Server, id: str) -> bool:
+    """Whether it has, after a while; at once when it has."""
+    return decode(await server.get(task_path(id), wait=LOOK), Short).status in FINAL
 
 
 class _Log:

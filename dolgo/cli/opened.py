@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dolgo.errors import BadSetting, StoreUnusable
 from dolgo.store.base import Store
+from dolgo.stores import open_store
 
 FILE = "sqlite:///"
 
@@ -15,9 +16,6 @@ FILE = "sqlite:///"
 @contextlib.asynccontextmanager
 async def opened(url: str, *, make: bool = False) -> AsyncIterator[Store]:
     """The store of a URL, open. `make`: a file that is not there is made. Raises StartError and StoreUnavailable."""
-    # The composition root names the stores, and brings in everything: `dolgo --help` need not wait for it.
-    from dolgo.main import open_store
-
     if url.startswith("memory:"):
         raise BadSetting("A store in memory cannot be reached from outside its process: name another with --store.")
     if not make and _is_no_file(url):

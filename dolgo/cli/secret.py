@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from dolgo.cli import output
 from dolgo.cli.exits import Exit
+from dolgo.cli.opened import opened
 from dolgo.cli.options import load, setting_options
-from dolgo.errors import BadSetting, StoreUnusable
 from dolgo.task.callbacks.secret import Vault
-
-FILE = "sqlite:///"
 
 T = TypeVar("T")
 
@@ -50,20 +47,9 @@ def _print(secrets: list[str], as_json: bool) -> int:
 
 
 def _on_store(flags: dict[str, str | None], use: Callable[[Vault], Awaitable[T]]) -> T:
-    settings = load(flags)
-    if settings.store.startswith("memory:"):
-        raise BadSetting("A store in memory cannot be reached from outside its process: name another with --store.")
-    if settings.store.startswith(FILE) and not Path(settings.store.removeprefix(FILE)).exists():
-        raise StoreUnusable(f"There is no file for {settings.store}: --store names another.")  # opening it would make one
-    return asyncio.run(_opened(settings.store, use))
+    return asyncio.run(_opened(load(flags).store, use))
 
 
 async def _opened(url: str, use: Callable[[Vault], Awaitable[T]]) -> T:
-    from dolgo.main import open_store  # the composition root names the stores, and brings in everything
-
-    store = open_store(url)
-    await store.open()
-    try:
+    async with opened(url) as store:
         return await use(Vault(store))
-    finally:
-        await store.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import aclosing, suppress
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from dolgo.cli.exits import Exit
 from dolgo.cli.http import Server, client_command, decode, task_path
 from dolgo.cli.options import Duration
 from dolgo.cli.task import show
-from dolgo.cli.wait import PATIENCE
+from dolgo.client.verbs import HOLD, OUTAGE
 from dolgo.task.types import FINAL, Status
 
 
@@ -61,22 +60,19 @@ async def watch_command(server: Server, *, id: str, timeout: float | None, as_js
 
 async def _watch(server: Server, id: str, timeout: float | None, screen: _Lines) -> str:
     """The status when it has ended, or when time has run out."""
-    status = ""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout), aclosing(server.events(task_path(id, "events"))) as events:
-            async for _ in events:
-                server.patience = PATIENCE
-                if status not in FINAL:  # a change that came with the last look is shown already
-                    status = await _look(server, id, screen)
+    loop, etag, status, hold = asyncio.get_running_loop(), None, "", 0.0
+    deadline = None if timeout is None else loop.time() + timeout
+    while status not in FINAL:
+        body, etag = await server.changed(task_path(id), etag, wait=hold, params={"view": "full"})
+        server.patience = OUTAGE
+        if body is not None:
+            task = decode(body, Full)
+            status = task.status
+            screen.show(task, body)
+        hold = HOLD if deadline is None else min(HOLD, deadline - loop.time())
+        if hold <= 0.0:
+            break
     return status
-
-
-async def _look(server: Server, id: str, screen: _Lines) -> str:
-    """Show how it stands; its status."""
-    body = await server.get(task_path(id), params={"view": "full"})
-    task = decode(body, Full)
-    screen.show(task, body)
-    return task.status
 
 
 def _screen(*, as_json: bool) -> _Lines:

@@ -13,6 +13,7 @@ from dolgo.store.findings import Verdict, bad, ok, warn
 
 MOUNTS = "/proc/self/mountinfo"
 GIB, MIB = 1 << 30, 1 << 20
+LEAST, TOO_LITTLE = GIB, 100 * MIB  # bytes that should, and that have to be free
 LEAST_SHARE = 0.05  # of a disk that should stay free, or of its inodes
 LEAST_INODES = 100  # a store needs some ten files
 FLUSHES = 5
@@ -97,9 +98,9 @@ def room(folder: str) -> Verdict:
     text = f"{amount(free)} of {amount(size)} free"
     advice = "Make room, or put the store on a larger disk: with a full one nothing is acknowledged."
     few = stat.f_files and stat.f_favail < LEAST_INODES  # some file systems have no fixed number of inodes and say 0
-    if free < 100 * MIB or few:
+    if free < TOO_LITTLE or few:
         return bad(text + (f", {stat.f_favail} inodes" if few else ""), advice)
-    if free < GIB or free < LEAST_SHARE * size or stat.f_favail < LEAST_SHARE * stat.f_files:
+    if free < LEAST or free < LEAST_SHARE * size or stat.f_favail < LEAST_SHARE * stat.f_files:
         return warn(f"{text}, {stat.f_favail} inodes", advice)
     return ok(text)
 

@@ -23,6 +23,8 @@ class Wanted(Struct, frozen=True):
     type: str | None = None
     queue: str | None = None
     status: Status | None = None
+    types: frozenset[str] | None = None  # those of which there may be any; None: all
+    queues: frozenset[str] | None = None
 
     def fits(self, event: Event) -> bool:
         """Whether the event is among them."""
@@ -31,6 +33,8 @@ class Wanted(Struct, frozen=True):
             and (self.id is None or self.id == event.id)
             and (self.type is None or self.type == event.type)
             and (self.queue is None or self.queue == event.queue)
+            and (self.types is None or event.type in self.types)
+            and (self.queues is None or event.queue in self.queues)
             and (self.type is not None or self.id is not None or not event.type.startswith(RESERVED))
         )
 

@@ -18,7 +18,7 @@ MISSED = 3.0  # heartbeats a worker may miss before its record expires
 HELD_AT_ONCE = 1_000  # ids of what a worker holds that are fetched in one go
 SOON = 0.1  # seconds a record is kept at least that is about to expire
 
-RUNNING, DRAINING, DRAINED = "running", "draining", "drained"  # what a worker may be
+STATES = RUNNING, DRAINING, DRAINED = "running", "draining", "drained"  # of a worker, which never goes back to an earlier one
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(WorkerInfo).decode

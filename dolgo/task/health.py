@@ -60,7 +60,8 @@ class Health:
 
     async def _store_answers(self) -> str:
         try:
-            await self._store.ready()
+            async with asyncio.timeout(ANSWER):
+                await self._store.ready()
         except Refused as error:
             log.warning("The store does not answer a probe: %s", error, extra=SELDOM)
             return UNUSABLE  # anybody may ask: where the store is, and under which name it is used, is not for everybody

@@ -145,7 +145,7 @@ class Intake:
             submission.on_parent_failure,
             _unique_key(submission, options),
             submission.limit_key,
-            submission.extras,
+            submission.extras if submission.callback is None else kept(submission.callback, submission.extras),
         )
 
 

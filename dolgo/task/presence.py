@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from dolgo.errors import BadTaskType, Refused
 from dolgo.logs import SELDOM
 from dolgo.runner.link import Hello
-from dolgo.task.fleet import DRAINING, RUNNING, Fleet
+from dolgo.task.fleet import DRAINING, RUNNING, STATES, Fleet
 from dolgo.task.leases import BACKOFF
 from dolgo.task.manager import Manager
 from dolgo.task.types import TypeInfo, WorkerInfo
@@ -35,6 +35,7 @@ class Presence:
         self._me = me
         self._busy = busy
         self._drain = drain
+        self._telling = asyncio.Lock()
         self._rung = 0  # rings of the bell that were heeded
         self._announced_at = 0.0  # monotonic
         self.types: Mapping[str, TypeInfo] = {}
@@ -78,7 +79,10 @@ class Presence:
     async def beat(self) -> None:
         """A heartbeat; the types are told again now and then, so that they outlive no worker by much, and when they are gone:
         a clock that was set forward lets them expire, and a store may come back without its data."""
-        await self._fleet.announce(self._me, every=self._me.lease / 3)
+        async with self._telling:  # one after the other, or what is older might be written last
+            asked = await self._fleet.announce(self._me, every=self._me.lease / 3)
+        if asked:
+            self._heed()
         if self._announced_at and (self._announcement_is_old or not await self._manager.types.has(self.types.values())):
             await self._manager.types.announce(self.types.values())
             self._announced_at = time.monotonic()

@@ -63,7 +63,7 @@ class Worker:
         self.running = 0  # leases held whose attempt is not over
         self._over: list[Ended] = []  # ends of this turn of the loop
         self._ahead = LookAhead()
-        self._draining = False
+        self.draining = False  # true: it claims no more, for good
         self._drain: asyncio.Task[None] | None = None
         self._stopping = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -105,7 +105,7 @@ class Worker:
     async def drain(self) -> None:
         """Finish what runs, for `drain_timeout` seconds at most; give the rest back. Called twice, both wait for the same end."""
         if self._drain is None:
-            self._draining = True
+            self.draining = True
             self._drain = self._run(self._end_gently(), "drain")
         await asyncio.wait({self._drain})
 
@@ -143,7 +143,7 @@ class Worker:
 
     def reload(self) -> None:
         """Load the task files anew; what runs goes on in the old children."""
-        if not self._draining:
+        if not self.draining:
             self._crew.reload()
 
     @property
@@ -155,11 +155,6 @@ class Worker:
     def claims(self) -> bool:
         """The last claim reached the store."""
         return not self._failed
-
-    @property
-    def draining(self) -> bool:
-        """It claims no more, for good."""
-        return self._draining
 
     @property
     def own_types(self) -> Set[str]:
@@ -186,7 +181,8 @@ class Worker:
     async def _give_back_rest(self) -> None:
         """The time to drain is over: what still runs is killed, and free for others as soon as it is dead. What had been asked to
         stop has stopped, and what its child could still tell counts."""
-        log.warning("%d task(s) did not end in time and are given back.", self.running)
+        if self.running:
+            log.warning("%d task(s) did not end in time and are given back.", self.running)
         self._crew.kill()
         try:
             async with asyncio.timeout(GIVE_BACK):
@@ -258,7 +254,7 @@ class Worker:
     def _take(self, leases: Sequence[Lease], within: float) -> None:
         self._leases.take(leases)
         self.running += len(leases)
-        if self._draining:
+        if self.draining:
             self._ended([(lease, UNSTARTED) for lease in leases])
         else:
             self._crew.run(leases, within=within)
@@ -380,7 +376,7 @@ class Worker:
 
         async def steps() -> None:
             # Asked each time, because `asyncio.wait_for` loses a cancel that comes together with what it waits for.
-            while not (self._stopping or (self._draining and name == "claim")):
+            while not (self._stopping or (self.draining and name == "claim")):
                 try:
                     await step()
                 except Exception:

@@ -12,12 +12,15 @@ from dolgo.api import app as web
 from dolgo.api.access.entrance import Entrance
 from dolgo.api.dispatch import App
 from dolgo.errors import DolgoError
+from dolgo.metrics.tally import Tally
 from dolgo.runner.registry import TaskType
 from dolgo.store.base import Claim
 from dolgo.store.memory import MemoryStore
 from dolgo.task.announced import Announced
 from dolgo.task.audit import Audit
+from dolgo.task.figures import Figures
 from dolgo.task.fleet import Fleet, described
+from dolgo.task.follow import Follow
 from dolgo.task.health import Health
 from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
@@ -76,8 +79,11 @@ class House:
         await self._fleet.announce(me, every=FOR_EVER)
         health = Health(self._store, None, lease=FOR_EVER, web=True)
         schedules = Schedules(self._store, self.manager)
+        tally = Tally()
+        figures = Figures(self.manager, self._fleet, None, tally, version=__version__, slots=self._slots, whole=True)
         return web.create(
             self.manager, self._fleet, schedules, health=health, limits=web.Limits(), version=__version__,
+            follow=Follow(self._store, self._notify), figures=figures, tally=tally,
             entrance=Entrance(Tokens(self._store)), audit=Audit(self._store),
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from dolgo.store.base import Claim
 from dolgo.store.measured import measure
 from dolgo.store.memory import MemoryStore
 from dolgo.task.announced import Announced
+from dolgo.task.audit import Audit
 from dolgo.task.figures import Figures
 from dolgo.task.fleet import Fleet
 from dolgo.task.follow import Follow
@@ -92,6 +93,9 @@ class Web:
         self.schedules = Schedules(self.store, self.manager)
         self.follow = Follow(self.store, self.notify)
         self.health = Healthy()
+        self.tokens = Tokens(self.store)
+        self.audit = Audit(self.store)
+        self.entrance = Entrance(self.tokens)
         self.tally = Tally()
         measure(self.store, self.tally)
         self.figures = Figures(self.manager, self.fleet, None, self.tally, version="1.2.3", slots=0, whole=True)
@@ -101,9 +105,21 @@ class Web:
 
     def make(self, **options: Any) -> App:
         return create(
-            self.manager, self.fleet, self.schedules, health=self.health, figures=self.figures, tally=self.tally,
-            limits=LIMITS, version="1.2.3", **options,
-        )  # fmt: skip
+            self.manager,
+            self.fleet,
+            self.schedules,
+            health=self.health,
+            limits=LIMITS,
+            version="1.2.3",
+            **{
+                "follow": self.follow,
+                "entrance": self.entrance,
+                "audit": self.audit,
+                "figures": self.figures,
+                "tally": self.tally,
+                **options,
+            },
+        )
 
     async def submit(self, type: str = "pause", **members: Any) -> str:
         """The id of a new task."""

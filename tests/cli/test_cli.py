@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_command_quietly(stub: Stub) -> None:
     )
     stub.first_request()
     waiting.send_signal(signal.SIGINT)
-    out, err = waiting.communicate(timeout=40)
+    out, err = waiting.communicate(timeout=20)
     assert (waiting.returncode, out, err.strip()) == (130, "", "")
 
 

@@ -45,7 +45,7 @@ def test_a_store_that_cannot_be_reached_is_one_line(alone: Run, monkeypatch: pyt
         async def open(self) -> None:
             raise StoreUnavailable("Connection refused.")
 
-    monkeypatch.setattr("dolgo.main.open_store", lambda url: Away())
+    monkeypatch.setattr("dolgo.cli.opened.open_store", lambda url: Away())
     assert alone("prune", "--store", "away://there") == (1, "", "dolgo: Connection refused.\n")
 
 

@@ -1,13 +1,20 @@
-"""The page about the Redis store names the keys that its functions use, all of them."""
+"""What the pages say of Redis: its settings and its user's rights are enough, and the keys are those that the functions use."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import httpx
 
 from dolgo.store.redis.library import library
-from tests.docs.pages import DOCS, code, read, table
+from tests.blackbox.server import Server
+from tests.docs.pages import DOCS, blocks, code, read, table
+from tests.missing import need
+from tests.redis_server import RedisServer
 
-PAGE = DOCS / "explanation/redis-store.md"
+INSIDE = DOCS / "explanation/redis-store.md"
+CHOICE = DOCS / "how-to/choose-a-store.md"
 IN_LUA = re.compile(r"key\('([a-z:]+)'|'(few:\d)'")
 
 

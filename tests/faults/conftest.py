@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dolgo.errors import BadSetting
-from dolgo.main import open_store
+from dolgo.stores import open_store
 from tests.missing import missing, need
 
 

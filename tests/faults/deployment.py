@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
-from dolgo.main import open_store
+from dolgo.stores import open_store
 from tests.blackbox.client import Client
 from tests.blackbox.server import Process, Server, Worker
 from tests.faults.kinds import LEDGER

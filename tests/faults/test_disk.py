@@ -16,7 +16,7 @@ from tests.faults.disk import WRITES, FailingDisk, OtherWriter
 from tests.missing import need
 
 PATIENCE = 5.0  # seconds a request waits for its turn to write
-ANSWERED = PATIENCE + 5.0  # seconds in which a 503 has come, on a busy machine
+ANSWERED = PATIENCE + 3.0  # seconds in which a 503 has come: it looks once a second, and a machine may be busy
 RECOVERED = 5.0  # seconds
 SAID = 12  # log lines about a store that is away: a few at once, and then about one a second
 
@@ -107,7 +107,7 @@ def test_a_lock_that_another_program_keeps_is_a_503_in_time_and_then_all_goes_on
                 acknowledged.append(id)
             slowest.append(time.monotonic() - begun)
 
-    with OtherWriter(tmp_path / "dolgo.db", 10.0).ready() as other:
+    with OtherWriter(tmp_path / "dolgo.db", 60.0).ready() as other:  # it is ended as soon as all have their answers
         threads = [threading.Thread(target=submit) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -119,5 +119,4 @@ def test_a_lock_that_another_program_keeps_is_a_503_in_time_and_then_all_goes_on
         assert not acknowledged
         assert max(slowest) < ANSWERED, slowest
         assert other.running, "the lock was let go before the answers came"
-        other.wait(30)
     check_all(client, server, running, acknowledged)

@@ -15,6 +15,8 @@ NO_RESULTS = (
     "_kombu.binding.celery", "_kombu.binding.celery.pidbox", "_kombu.binding.celeryev", "_kombu.binding.reply.celery.pidbox",
 )  # fmt: skip
 
+SOON = {"visibility_timeout": RECOVERY, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+
 app = Celery("celery_peer", broker=URL, backend=URL)
 app.conf.update(
     worker_prefetch_multiplier=128,
@@ -22,7 +24,7 @@ app.conf.update(
     task_acks_late=LATE,
     task_reject_on_worker_lost=LATE,
     broker_connection_retry_on_startup=True,
-    **({"broker_transport_options": {"visibility_timeout": RECOVERY}} if RECOVERY else {}),
+    **({"broker_transport_options": SOON} if RECOVERY else {}),
 )
 
 

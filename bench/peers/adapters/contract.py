@@ -1,9 +1,9 @@
 """What the bench asks of a peer, and how: a program run by the peer's own Python that answers in JSON, a line each.
 
-    ask.py ADAPTER facts                    its packages, its settings and why, the command of its worker
-    ask.py ADAPTER enqueue one|bulk TASKS   numbers 0 to TASKS - 1, one a task; ids go to $BENCH_IDS
-    ask.py ADAPTER watch TASKS PATIENCE     a line at the first result in the store, one at the last or when none came
-    ask.py ADAPTER check                    how many of the tasks in $BENCH_IDS have their result, read as a user reads it
+    ask.py ADAPTER facts                        its packages, its settings and why, the command of its worker
+    ask.py ADAPTER enqueue one|bulk TASKS       numbers 0 to TASKS - 1, one a task; ids go to $BENCH_IDS
+    ask.py ADAPTER watch TASKS ENOUGH PATIENCE  a line at the first result in the store, one when there are enough or none came
+    ask.py ADAPTER check                        how many of the tasks in $BENCH_IDS have their result, read as a user reads it
 
 Everything but `facts` uses the Redis at $BENCH_REDIS, and handlers write to $BENCH_LEDGER. Adapters use public interfaces only.
 This module needs no package but redis, which all peers bring.
@@ -30,6 +30,7 @@ PAUSE = float(os.environ.get("BENCH_PAUSE", "0"))  # seconds a task takes; 0 unl
 RECOVERY = float(os.environ.get("BENCH_RECOVERY", "0"))  # seconds until a dead worker's tasks are given away; 0: the default
 WARM = 10  # tasks that are enqueued before the clock starts: they connect
 AT_ONCE = 100  # awaited together, where many calls of an asynchronous interface are the bulk way
+STARTS_WITHIN = 90.0  # seconds that a worker may take to its first result
 LOOK = 0.005  # seconds between two looks at the store
 
 
@@ -107,7 +108,7 @@ def main(adapter: Adapter) -> None:
     elif command == "enqueue":
         asyncio.run(_enqueue(adapter, rest[0], int(rest[1])))
     elif command == "watch":
-        _watch(adapter, int(rest[0]), float(rest[1]))
+        _watch(adapter, int(rest[0]), int(rest[1]), float(rest[2]))
     elif command == "check":
         asyncio.run(_check(adapter))
     else:
@@ -149,19 +150,19 @@ async def _enqueue(adapter: Adapter, way: str, tasks: int) -> None:
     _say({"tasks": tasks - WARM, "seconds": seconds})
 
 
-def _watch(adapter: Adapter, tasks: int, patience: float) -> None:
+def _watch(adapter: Adapter, tasks: int, enough: int, patience: float) -> None:
     store = redis.Redis.from_url(URL)
     adapter.finished(store, tasks)
     _say({"event": "looking"})
     seen, since = 0, time.monotonic()
-    while seen < tasks and time.monotonic() < since + patience:
+    while seen < enough and time.monotonic() < since + (patience if seen else max(patience, STARTS_WITHIN)):
         time.sleep(LOOK)
         now = adapter.finished(store, tasks)
-        if now != seen:
+        if now > seen:  # what is queued again may be counted for a moment and then not: that is no progress
             since = time.monotonic()
             if not seen:
                 _say({"event": "first", "time": since, "finished": now})
-        seen = now
+            seen = now
     _say({"event": "end", "time": since, "finished": seen})
 
 

@@ -34,7 +34,9 @@ class Peer(Adapter):
         else "the default: a process for each job",
         "--quiet, --disable-job-desc-logging": "the documentation on workers: writes nothing for each job",
         "result_ttl": f"{KEPT} s, because the default of 500 s could end within a run",
-        "retry": "Retry(max=3): what a job needs to be tried again when its worker died" if PAUSE else "none, the default",
+        "retry": "Retry(max=3) and job_timeout=5: a job is tried again when its worker died, a minute after its timeout"
+        if PAUSE
+        else "none, the default",
     }
     after_a_kill = "a worker's maintenance finds the job abandoned, and has it run again if it has retries left; else it failed"
     bulk_is = "Queue.enqueue_many"
@@ -53,4 +55,4 @@ class Peer(Adapter):
         return [job.return_value() if job else None for job in jobs]
 
 
-OPTIONS = {"result_ttl": KEPT, **({"retry": Retry(max=3)} if PAUSE else {})}
+OPTIONS = {"result_ttl": KEPT, **({"retry": Retry(max=3), "job_timeout": 5} if PAUSE else {})}

@@ -1,1 +1,5 @@
-"""The store on Redis or Valkey, which many processes on many machines may share."""
+"""The store on a Redis server: see `store.py`."""
+
+from dolgo.store.redis.store import RedisStore
+
+__all__ = ["RedisStore"]

@@ -28,6 +28,7 @@ SLOW_PING = 0.01  # seconds; every call costs one way there and back
 SKEW = 5.0  # seconds between two clocks that nobody need mind
 FULL_SHARE = 0.8  # of maxclients in use
 SHORT_IDLE = 60  # seconds; a client that is not told of work is silent for up to a minute
+MOST_NAMED = 8  # commands that a user may not do
 LEAST_BUFFER = 1 << 20  # bytes that may wait for a subscriber
 # What the store calls, in a form that changes nothing: on a key that does not exist, or refused for its arguments. Of SADD and
 # RPUSH there is no such form; who may SREM and LPOP may do them by any sensible rule.
@@ -59,7 +60,9 @@ def examine(url: str) -> list[Finding]:
         with _client(address, node) as client:
             _reach(client)
             found.append(Finding("connection", *ok(f"{address.shown} answers")))
-            found += findings(CHECKS, look(client, address, node), hides=redis.ResponseError)
+            there = look(client, address, node)
+            checks = {"server": _server} if there.sentinel else CHECKS  # of one that keeps no data the rest says nothing
+            found += findings(checks, there, hides=redis.ResponseError)
     except (redis.RedisError, OSError, UnicodeError) as error:  # a certificate's file, a host's name
         found.append(Finding("connection", *_no_connection(address.shown, error)))
     return found
@@ -103,6 +106,8 @@ def _no_connection(url: str, error: Exception) -> Verdict:
         return bad(text, "It reads its data from disk: ask again when it has.")
     if "certificate" in text.lower():
         return bad(text, "Name its authority's certificate: rediss://HOST:PORT/0?ssl_ca_certs=FILE.")
+    if isinstance(error, redis.exceptions.InvalidResponse):
+        return bad(text, "What answers there is no Redis: correct host, port or the scheme (rediss:// with TLS) in --store.")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | UnicodeError):
         return bad(text, "Start Redis, or correct host, port or the scheme (rediss:// with TLS) in --store.")
     return bad(text, "See the log of Redis.")
@@ -125,7 +130,7 @@ def _rights_to_look(look: Look) -> Verdict | None:
 def _server(look: Look) -> Verdict:
     name = str(look.info.get("server_name") or look.hello.get("server", "redis"))
     version = str(look.info.get(f"{name}_version") or look.info.get("redis_version") or look.hello.get("version", "0"))
-    if "sentinel" in (look.info.get("redis_mode"), look.hello.get("mode")):
+    if look.sentinel:
         return bad("this is a Sentinel, which keeps no data", "Name the server itself in --store.")
     if "dragonfly_version" in look.info:
         return warn(f"Dragonfly {look.info['dragonfly_version']}: dolgo was never tried on it", "Use Redis or Valkey.")
@@ -164,10 +169,11 @@ def _rights(look: Look) -> Verdict:
     if not _may_subscribe(look):
         missing.append("SSUBSCRIBE")
     if missing:
+        named = missing if len(missing) <= MOST_NAMED else [*missing[:MOST_NAMED], f"{len(missing) - MOST_NAMED} more"]
         keys = f"~{look.address.prefix}* &{look.address.prefix}*"
         return bad(
-            f"this user may not do {', '.join(map(str, missing))} on {look.key}",
-            f"ACL SETUSER NAME {keys} +@read +@write +@pubsub +@connection +@scripting +time",
+            f"this user may not do {', '.join(map(str, named))} on {look.key}",
+            f"ACL SETUSER NAME {keys} +@read +@write +@pubsub +@connection +@scripting +time +info",
         )
     return ok("this user may do what the store does")
 
@@ -177,8 +183,8 @@ def _may(look: Look, *words: Any) -> bool:
         look.command(*(look.key if word == "{key}" else word for word in words))
     except redis.exceptions.NoPermissionError:
         return False
-    except redis.ResponseError:  # refused for its arguments, or for another reason that a check of its own finds
-        pass
+    except redis.ResponseError as error:  # mostly for its arguments; what else is wrong, a check of its own finds
+        return "unknown command" not in str(error)
     return True
 
 
@@ -224,7 +230,7 @@ def _latency(look: Look) -> Verdict:
     took = []
     for _ in range(PINGS):
         began = time.perf_counter()
-        look.client.ping()
+        look.command("ECHO", "")  # unlike PING it is answered whatever is wrong
         took.append(time.perf_counter() - began)
     text = f"an answer takes {statistics.median(took) * 1000:.2f} ms"
     if statistics.median(took) > SLOW_PING:

@@ -42,6 +42,11 @@ class Look:
         except ValueError:  # a name
             return self.node[0] == "localhost"
 
+    @property
+    def sentinel(self) -> bool:
+        """Whether this is a Sentinel, which keeps no data and knows few commands."""
+        return "sentinel" in (self.info.get("redis_mode"), self.hello.get("mode"))
+
     def command(self, *words: Any) -> Any:
         """The answer to a command. Raises `redis.RedisError`."""
         return self.client.execute_command(*words)

@@ -23,7 +23,10 @@ REFUSED = {
 
 
 async def open_server(server: Server, bell: Listener) -> None:
-    """Connect, look, put the library in, and listen. Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
+    """Connect, look, put the library in, and listen.
+
+    Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
+    _check_certificates(server)
     try:
         await server.open()
         info = await _info(server)

@@ -48,6 +48,7 @@ def parse(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = PORT if parts.port is None else parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise BadSetting(f"The store {shown} cannot be used: {error}. Write redis://HOST:PORT/DB.") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -56,6 +57,8 @@ def parse(url: str) -> Address:
     if not _PREFIX.fullmatch(name):
         raise BadSetting(f"The store {shown} cannot be used: prefix takes letters, digits and . _ : -, at most 100 of them.")
     tls = _tls(shown, options, encrypted=encrypted)
+    if port == 0:
+        raise BadSetting(f"The store {shown} cannot be used: nobody listens on port 0.")
     if not parts.hostname:
         raise BadSetting(f"The store {shown} cannot be used: it names no host. Write {parts.scheme}://HOST:PORT/DB.")
     return Address(

@@ -38,9 +38,10 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Extras).decode
 
 
-def kept(callback: Callback) -> bytes:
-    """The extras of a task with this callback."""
-    return _encode(_Extras(callback))
+def kept(callback: Callback, beside: bytes | None = None) -> bytes:
+    """The extras of a task with this callback, and with what is there already."""
+    others: dict[str, msgspec.Raw] = msgspec.json.decode(beside, type=dict[str, msgspec.Raw]) if beside else {}
+    return _encode({**others, "callback": callback})
 
 
 def wish_of(extras: bytes | None) -> Callback | None:

@@ -9,7 +9,7 @@ import pytest
 from tests.blackbox.server import Server
 from tests.faults.http.case import MAX_BATCH, MAX_PAYLOAD
 
-OPTIONS = ("--max-payload", str(MAX_PAYLOAD), "--max-batch", str(MAX_BATCH))
+OPTIONS = ("--max-payload", str(MAX_PAYLOAD), "--max-batch", str(MAX_BATCH), "--drain-timeout", "0")
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from dolgo.store.redis import doctor
 from dolgo.store.redis.doctor_kept import KEPT
 from dolgo.store.redis.doctor_look import Look, look
 from dolgo.store.redis.url import parse
+from tests.blackbox.server import Process
 from tests.missing import need
 from tests.redis_server import DURABLE, RedisServer, free_port
 
@@ -270,9 +271,34 @@ def test_a_url_that_cannot_be_used_is_refused_and_its_password_not_shown(place: 
     assert SECRET not in str(refused.value)
 
 
-def test_a_host_and_a_certificate_that_cannot_be_are_one_finding() -> None:
-    for url in (f"redis://app:{SECRET}@{'a' * 70}/0", f"rediss://app:{SECRET}@127.0.0.1/0?ssl_ca_certs=/no/such/file"):
-        assert list(found(url)) == ["connection"]
+def test_a_sentinel_is_told_apart_and_nothing_else_is_said_of_it(tmp_path: Path) -> None:
+    need("redis-server")
+    port = free_port()
+    (tmp_path / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\n")
+    argv = ["redis-server", "sentinel.conf", "--sentinel"]
+    with Process(argv, tmp_path, ready="Sentinel ID is", name="sentinel").ready():
+        until(lambda: "server" in found(f"redis://127.0.0.1:{port}/0"), "it listens")
+        findings = found(f"redis://127.0.0.1:{port}/0")
+    assert list(findings) == ["connection", "server"]
+    assert (findings["server"].level, "Sentinel" in findings["server"].found) == (Level.BAD, True)
+
+
+def test_what_answers_and_is_no_redis_is_said() -> None:
+    def answer() -> None:
+        with listener.accept()[0] as other:
+            other.recv(1000)
+            other.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer)
+        server.start()
+        finding = found(f"redis://127.0.0.1:{listener.getsockname()[1]}/0")["connection"]
+        server.join(SOON)
+    assert "is no Redis" in finding.advice
+
+
+def test_a_certificate_that_cannot_be_is_one_finding() -> None:
+    assert list(found(f"rediss://app:{SECRET}@127.0.0.1/0?ssl_ca_certs=/no/such/file")) == ["connection"]
 
 
 def seen(client: redis.Redis, url: str = "", host: str = "127.0.0.1", **changes: Any) -> Look:

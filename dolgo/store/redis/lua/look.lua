@@ -192,7 +192,7 @@ function Reads.list(turn, what, backwards, low, high, after, after_id, state, ty
   local query = {
     backwards = backwards == 1, low = low, high = high, after = after, after_id = after_id,
     state = state, type = type, queue = queue, worker = worker, limit = limit, bodies = bodies,
-    finished = what == 'finished', without = without,
+    finished = what == 'finished', size = 0, without = without,
   }
   if what == 'leases' and call('ZCARD', turn:key('leases')) > MOST_LOOKS then
     what = 'created'
