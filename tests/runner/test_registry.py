@@ -308,6 +308,6 @@ def test_a_taken_name_is_refused_with_both_files() -> None:
 
 def test_the_public_names_are_there() -> None:
     assert set(dolgo.__all__) == {
-        *("Backoff", "Context", "Fail", "Parent", "Retry", "SyncContext", "Task", "__version__", "task")
+        *("AsyncClient", "Backoff", "Client", "Context", "Fail", "Parent", "Retry", "SyncContext", "Task", "__version__", "task")
     }
     assert inspect.isfunction(dolgo.task)  # and not the package dolgo/task

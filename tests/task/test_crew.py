@@ -140,7 +140,7 @@ async def test_a_worker_that_is_killed_has_its_tasks_taken_up_by_another(any_yar
     file, mark = any_yard.mark(), any_yard.mark()
     ids = await any_yard.submit("wait_for", 3, file=file, mark=mark)
     await any_yard.begun(mark, 3)
-    first._draining = True
+    first.draining = True
     await any_yard.start()
     assert await any_yard.store.reclaim([first.id], 100) == 3
     await any_yard.begun(mark, 6)

@@ -104,7 +104,7 @@ async def test_a_lease_that_was_lost_frees_its_slot_even_if_its_handler_holds_ou
     mark = yard.mark()
     id = await yard.one("hold_out", mark=mark)
     (pid,) = await yard.begun(mark)
-    worker._draining = True  # it claims nothing more
+    worker.draining = True  # it claims nothing more
     assert await yard.store.reclaim([worker.id], 10) == 1
     await until(lambda: gone(pid))
     await until(lambda: (worker.running, len(worker._leases)) == (0, 0))

@@ -297,7 +297,7 @@ async def test_a_claim_under_way_when_the_worker_drains_gives_its_tasks_back(any
     (id,) = await any_yard.submit("quick")
     await asyncio.wait_for(made.wait(), DEADLINE)
     draining = asyncio.create_task(worker.drain())
-    await until(lambda: worker._draining)
+    await until(lambda: worker.draining)
     go.set()
     await asyncio.wait_for(draining, 8)
     await worker.stop()
@@ -357,7 +357,7 @@ async def test_a_lease_that_was_taken_away_stops_the_handler_and_its_late_end_is
     ids = [await any_yard.one("nap", seconds=30, mark=marks[0]), await any_yard.one("sleep", seconds=0.8, mark=marks[1])]
     for mark in marks:
         await any_yard.begun(mark)
-    worker._draining = True  # it claims nothing more, so that the tasks stay where they are put
+    worker.draining = True  # it claims nothing more, so that the tasks stay where they are put
     assert await any_yard.store.reclaim([worker.id], 10) == 2
     await until(lambda: bool(pids(marks[0] + ".cancelled")))
     await until(lambda: not len(worker._leases))

@@ -93,6 +93,8 @@ async def test_what_is_of_another_queue_or_type_is_not_there(web: Web, route: Ro
     answer = await ask(web, route, token, id=id)
     if route.of is Of.SERVICE or route.scope is Scope.SUBMIT:
         refused(answer, 403, "forbidden")
+    elif route.path == "/ws":
+        refused(answer, 426, "upgrade-required")  # what it tells is narrowed to what the token may see
     elif route.of is Of.OWN:
         assert answer.status_code == 200
         assert id not in answer.text

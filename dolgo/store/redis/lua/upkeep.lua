@@ -67,7 +67,7 @@ local function last_old(turn, first, last, latest)
   return old
 end
 
-local function trim_log(turn, keep, most, limit, upto)
+local function trim_log(turn, keep, most, upto, limit)
   local trimmed, seq = unpack(call('HMGET', turn:key('meta'), 'trimmed', 'seq'))
   trimmed, seq = tonumber(trimmed) or 0, tonumber(seq) or 0
   local last = math.min(trimmed + limit, seq, upto or seq) -- that may be dropped
@@ -82,7 +82,7 @@ local function trim_log(turn, keep, most, limit, upto)
 end
 
 -- Drops events older than `keep` seconds or beyond the newest `most`, none behind `upto`, and expired records. How many.
-function Verbs.trim(turn, keep, most, limit, upto)
-  local events = trim_log(turn, keep, most, limit, upto)
+function Verbs.trim(turn, keep, most, upto, limit)
+  local events = trim_log(turn, keep, most, upto, limit)
   return {events + Records.trim(turn, limit - events)}
 end
