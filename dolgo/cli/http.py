@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Coroutine, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import click
+from msgspec import Raw
 
+from dolgo.cli import output
 from dolgo.cli.exits import CallFailed, Exit
-from dolgo.cli.options import load, setting_options
+from dolgo.cli.options import contents, load, setting_options
 from dolgo.cli.output import plain
-from dolgo.client import AsyncClient, NotDolgo, Unanswered, core, verbs
-from dolgo.client.core import Op, Reply, Send, path_of
+from dolgo.client import AsyncClient, NotDolgo, Unanswered, core, streams, verbs
+from dolgo.client.core import Op, Reply, Send, Stream, path_of
+from dolgo.client.streams import Lost, Told
 from dolgo.client.verbs import task_path
 from dolgo.errors import Refused
 
@@ -25,6 +30,7 @@ T = TypeVar("T")
 
 PATIENCE = 2.0  # seconds to try again in: long enough for a busy store, short enough for a person
 CODES = {401: Exit.AUTH, 403: Exit.AUTH, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT}
+SCOPE = re.compile(r'scope="(\w+)"')
 
 
 class Server:
@@ -32,10 +38,11 @@ class Server:
 
     def __init__(self, url: str, *, token: str = "", patience: float = PATIENCE) -> None:
         self.patience = patience
+        self._is_lost = False  # a stream broke off, and none has told of anything since
         try:
             self._client = AsyncClient(url, token=token, patience=patience)
         except ValueError as error:
-            raise click.UsageError(f"{error}.") from None
+            raise click.UsageError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,6 +68,16 @@ class Server:
         """What is said of a task once it has ended, or when `time.monotonic()` says `until`. Raises `CallFailed`."""
         return (await self._run(verbs.ended(self._client.rules, path, {}, until=until))).body
 
+    async def told(self, id: str | None, after: str | None = None, /, **filters: str) -> AsyncIterator[Told]:
+        """What happens to a task until it has ended, or to all for ever. An outage is told on stderr. Raises `CallFailed`."""
+        async for found in self._each(streams.told(self._client.rules, id, after, filters)):
+            yield found
+
+    async def lines(self, id: str, attempt: int | None, /, *, follow: bool) -> AsyncIterator[Raw]:
+        """The lines of a task's log as they were sent; with `follow` until it has ended. As `told`."""
+        async for line in self._each(streams.lines(self._client.rules, id, attempt, follow=follow)):
+            yield line
+
     async def send(
         self,
         method: str,
@@ -85,46 +102,88 @@ class Server:
         return await self._run(core.request(self._client.rules, send, patience=self.patience))
 
     async def _run(self, operation: Op[T]) -> T:
-        try:
+        with _failing():
             return await self._client.run(operation)
-        except Unanswered as error:
-            hint = "Is `dolgo serve` running there? --server or DOLGO_URL names another address."
-            raise CallFailed(f"{plain(str(error))}. {hint}", Exit.UNREACHABLE) from None
-        except NotDolgo as error:
-            hint = ": give that as --server." if error.location else ""
-            raise CallFailed(plain(str(error)) + hint, CODES.get(error.status, Exit.ERROR)) from None
-        except Refused as error:
-            raise _refused(error) from None
+
+    async def _each(self, stream: Stream[T | Lost]) -> AsyncIterator[T]:
+        with _failing():
+            async with contextlib.aclosing(self._client.each(stream)) as found:
+                async for one in found:
+                    if isinstance(one, Lost):
+                        self._say_lost(one)
+                        continue
+                    self._is_lost = False
+                    yield one
+
+    def _say_lost(self, lost: Lost) -> None:
+        if not self._is_lost:  # of many streams, once
+            output.talk(f"dolgo: {plain(self._client.rules.url)} broke off: {plain(lost.reason)}. Coming back to it.")
+        self._is_lost = True
+
+
+@contextlib.contextmanager
+def _failing() -> Iterator[None]:
+    """What a client raises becomes `CallFailed`."""
+    try:
+        yield
+    except Unanswered as error:
+        hint = "Is `dolgo serve` running there? --server or DOLGO_URL names another address."
+        raise CallFailed(f"{plain(str(error)).rstrip('.')}. {hint}", Exit.UNREACHABLE) from None
+    except NotDolgo as error:
+        hint = ": give that as --server." if error.location else ""
+        raise CallFailed(plain(str(error)) + hint, CODES.get(error.status, Exit.ERROR)) from None
+    except Refused as error:
+        raise _refused(error) from None
 
 
 def _refused(error: Refused) -> CallFailed:
     told = len(error.problems) == 1 and error.problems[0].detail in error.detail  # the one that is wrong is in the sentence
-    lines = [plain(error.detail)] + [
+    lines = [" ".join(filter(None, (plain(error.detail), _way_out(error))))] + [
         f"  {plain(wrong.pointer) or '(the body)'}: {plain(wrong.detail)}" for wrong in (() if told else error.problems)
     ]
-    if error.status == 401:
-        lines.append("  The environment variable DOLGO_TOKEN holds the token.")
     return CallFailed("\n".join(lines), CODES.get(error.status, Exit.ERROR))
 
 
+def _way_out(error: Refused) -> str:
+    """What to do about a refusal that is not about the request."""
+    match error.status:
+        case 401:
+            return "DOLGO_TOKEN holds the token, or --token @FILE names its file; `dolgo token create` makes one."
+        case 403 if needed := SCOPE.search(error.challenge or ""):
+            return f"`dolgo token create NAME --scope {needed[1]}` makes a token that does, for DOLGO_TOKEN or --token @FILE."
+        case 429:
+            return f"Try again in {error.retry_after or 1} s."
+    return ""
+
+
 def client_command(function: Callable[..., Coroutine[Any, Any, int | None]]) -> Callable[..., int | None]:
-    """Makes a coroutine that takes a `Server` first into a command's callback, with `--server` and `--json`.
+    """Makes a coroutine that takes a `Server` first into a command's callback, with `--server`, `--token` and `--json`.
 
     The coroutine's answer is the exit code.
     """
 
     @functools.wraps(function)
-    def call(*, server: str | None, **arguments: Any) -> int | None:
+    def call(*, server: str | None, token: str | None, **arguments: Any) -> int | None:
         url = load({"server": server}).server
+        secret = os.environ.get("DOLGO_TOKEN", "") if token is None else _read_token(token)
 
         async def talk() -> int | None:
-            async with Server(url, token=os.environ.get("DOLGO_TOKEN", "").strip()) as opened:
+            async with Server(url, token=secret) as opened:
                 return await function(opened, **arguments)
 
         return asyncio.run(talk())
 
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    return setting_options("client")(as_json(call))
+    token = click.option("--token", metavar="@FILE", help="A file with the token, or - for stdin.  [default: DOLGO_TOKEN]")
+    return setting_options("client")(token(as_json(call)))
+
+
+def _read_token(source: str) -> str:
+    if source != "-" and not source.startswith("@"):
+        raise click.UsageError(
+            "Every user of a machine can see what its commands are given: put the token into DOLGO_TOKEN, or give --token @FILE."
+        )
+    return contents(source)
 
 
 def decode(raw: bytes, type: type[T]) -> T:

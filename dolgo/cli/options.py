@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ def load(flags: dict[str, Any]) -> settings.Settings:
     """The settings in force for this command line, environment and working directory."""
     given = {name: value if value != () else None for name, value in flags.items()}
     return settings.load(given, environ=os.environ, folder=Path.cwd())
+
+
+def contents(source: str) -> str:
+    """The text of `@FILE`, or of stdin for `-`."""
+    try:
+        return sys.stdin.read() if source == "-" else Path(source[1:]).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{source.lstrip('@')} is not UTF-8 text.") from None
+    except OSError as error:
+        raise click.UsageError(f"{source[1:]} cannot be read: {error.strerror}.") from None
 
 
 class Duration(click.ParamType[float]):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from dolgo.cli.options import Duration
+from dolgo.cli.options import Duration, contents
 
 OPTIONS = (
     click.option("--payload", metavar="JSON", help="The payload, or @FILE, or - for stdin; KEY=VALUE adds members to it."),
@@ -34,7 +32,7 @@ def task_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_payload(text: str | None, pairs: tuple[str, ...]) -> msgspec.Raw | dict[str, msgspec.Raw]:
     """The payload as it was written, or an object of the members given."""
-    raw = None if text is None else _json(_contents(text) if text[:1] == "@" or text == "-" else text)
+    raw = None if text is None else _json(contents(text) if text[:1] == "@" or text == "-" else text)
     if raw is not None and not pairs:
         return raw
     try:
@@ -55,7 +53,7 @@ def read_payload(text: str | None, pairs: tuple[str, ...]) -> msgspec.Raw | dict
 
 def _value(text: str) -> msgspec.Raw:
     if text[:1] == "@":
-        return msgspec.Raw(msgspec.json.encode(_contents(text)))
+        return msgspec.Raw(msgspec.json.encode(contents(text)))
     return msgspec.Raw(text.encode() if _why_not_json(text) is None else msgspec.json.encode(text))
 
 
@@ -74,13 +72,3 @@ def _why_not_json(text: str) -> str | None:
     except RecursionError:
         raise click.UsageError("The payload is nested too deeply.") from None
     return None
-
-
-def _contents(source: str) -> str:
-    """The text of `@FILE`, or of stdin for `-`."""
-    try:
-        return sys.stdin.read() if source == "-" else Path(source[1:]).read_text("utf-8")
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{source.lstrip('@')} is not UTF-8 text.") from None
-    except OSError as error:
-        raise click.UsageError(f"{source[1:]} cannot be read: {error.strerror}.") from None

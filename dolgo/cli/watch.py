@@ -1,144 +1,126 @@
-"""`dolgo watch`: how a task goes, until it has ended."""
+"""`dolgo watch`: how tasks go until they have ended, or all that happens."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from dolgo.cli import output
-from dolgo.cli.exits import Exit
+from dolgo.cli.exits import CallFailed, Exit
 from dolgo.cli.http import Server, client_command, decode, task_path
-from dolgo.cli.options import Duration
-from dolgo.cli.task import show
-from dolgo.client.verbs import HOLD, OUTAGE
-from dolgo.task.types import FINAL, Status
+from dolgo.cli.options import Duration, given
+from dolgo.cli.screen import Full, Lines, line, screen
+from dolgo.client.streams import Told
+from dolgo.client.verbs import OUTAGE
+from dolgo.task.types import FINAL, EventKind, Status
+
+MOST = 100  # tasks at once: each has a connection of its own
 
 
-class Done(msgspec.Struct):
-    """How far a handler says it is."""
+class Shown(Full):
+    """What is looked at of an event."""
 
-    done: float
-    total: float | None = None
-    note: str = ""
-
-
-class Reason(msgspec.Struct):
-    """Why a task has not started."""
-
-    text: str
-
-
-class Full(msgspec.Struct):
-    """What is looked at of a task."""
-
-    status: str
-    attempt: int = 0
-    progress: Done | None = None
-    waiting_for: Reason | None = None
+    id: str = ""
+    time: str = ""
+    type: str = ""
 
 
 @click.command("watch")
-@click.argument("id")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--type", help="Without ids: only what happens to tasks of this type.")
+@click.option("--queue", help="Without ids: only what happens to tasks in this queue.")
+@click.option("--status", help="Without ids: only what happens at this status.")
+@click.option("--after", metavar="PLACE", help="Without ids: from behind this event; 0 is the oldest there is.  [default: now]")
 @click.option("--timeout", type=Duration(), help="Give up after this long, such as 30s or 5m (exit code 124).")
 @client_command
-async def watch_command(server: Server, *, id: str, timeout: float | None, as_json: bool) -> int:
-    """Show how a task stands and how far it is, until it has ended. Exit code 3 when it did not end `done`."""
-    with _screen(as_json=as_json) as screen:
-        status = await _watch(server, id, timeout, screen)
-    if status not in FINAL:
-        return Exit.TIMED_OUT
-    if not as_json:
-        show(await server.get(task_path(id)), as_json=False)
-    return Exit.OK if status == Status.DONE else Exit.TASK_FAILED
+async def watch_command(
+    server: Server, *, ids: tuple[str, ...], timeout: float | None, as_json: bool, after: str | None, **filters: str | None
+) -> int:
+    """Show how tasks stand and how far they are, until they have ended. Exit code 3 when one did not end `done`.
+
+    Without ids: show whatever happens, until Ctrl-C.
+    """
+    if ids and given({**filters, "after": after}):
+        raise click.UsageError("--type, --queue, --status and --after go without ids.")
+    if len(ids) > MOST:
+        raise click.UsageError(f"At most {MOST} tasks are watched at once; `dolgo wait` takes more.")
+    if not ids:
+        return await _watch_all(server, after, given(filters), timeout, as_json=as_json)
+    with screen(several=len(ids) > 1, as_json=as_json) as shown:
+        watching = _Watching(server, shown, timeout, as_json=as_json)
+        return max(await asyncio.gather(*(watching.one(id) for id in dict.fromkeys(ids))))
 
 
-async def _watch(server: Server, id: str, timeout: float | None, screen: _Lines) -> str:
-    """The status when it has ended, or when time has run out."""
-    loop, etag, status, hold = asyncio.get_running_loop(), None, "", 0.0
-    deadline = None if timeout is None else loop.time() + timeout
-    while status not in FINAL:
-        body, etag = await server.changed(task_path(id), etag, wait=hold, params={"view": "full"})
-        server.patience = OUTAGE
-        if body is not None:
-            task = decode(body, Full)
-            status = task.status
-            screen.show(task, body)
-        hold = HOLD if deadline is None else min(HOLD, deadline - loop.time())
-        if hold <= 0.0:
-            break
-    return status
+class _Watching:
+    """A watch over several tasks with one end in time."""
+
+    def __init__(self, server: Server, shown: Lines, timeout: float | None, *, as_json: bool) -> None:
+        self._server = server
+        self._screen = shown
+        self._as_json = as_json
+        self._until = None if timeout is None else asyncio.get_running_loop().time() + timeout
+
+    async def one(self, id: str) -> Exit:
+        """Show a task until it has ended, or time has run out; how that was."""
+        try:
+            return await self._follow(id)
+        except CallFailed as error:
+            if error.code != Exit.NOT_FOUND:
+                raise
+            output.talk(f"dolgo: {output.plain(id)}: {error}")
+            return error.code
+
+    async def _follow(self, id: str) -> Exit:
+        status, etag = await self._look(id, None)
+        try:
+            async with asyncio.timeout_at(self._until):
+                while status not in FINAL:  # a task may be retried just when it has ended
+                    async for event in self._server.told(id):
+                        if event.name != EventKind.LOG:
+                            status, etag = await self._look(id, etag, status)
+        except TimeoutError:
+            return Exit.TIMED_OUT
+        if not self._as_json:
+            self._screen.ended(await self._server.get(task_path(id)))
+        return Exit.OK if status == Status.DONE else Exit.TASK_FAILED
+
+    async def _look(self, id: str, etag: str | None, status: str = "") -> tuple[str, str | None]:
+        """The status of a task, which is shown if anything is other than it was, and the ETag of what was seen."""
+        body, etag = await self._server.changed(task_path(id), etag, wait=0.0, params={"view": "full"})
+        self._server.patience = OUTAGE
+        if body is None:
+            return status, etag
+        task = decode(body, Full)
+        self._screen.show(id, task, body)
+        return task.status, etag
 
 
-def _screen(*, as_json: bool) -> _Lines:
-    if as_json:
-        return _Json()
-    return _Bar() if sys.stderr.isatty() else _Lines()
-
-
-class _Lines:
-    """A line for each change."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
+async def _watch_all(server: Server, after: str | None, filters: dict[str, str], timeout: float | None, *, as_json: bool) -> Exit:
+    try:
+        async with asyncio.timeout(timeout):
+            async for event in server.told(None, after, **filters):
+                (_print_json if as_json else _print)(event)
+    except TimeoutError:
         pass
-
-    def show(self, task: Full, raw: bytes) -> None:
-        """Tell how the task stands, unless it was told."""
-        line = _line(task)
-        if line != self._last and task.status not in FINAL:
-            output.data(line)
-        self._last = line
+    return Exit.TIMED_OUT
 
 
-class _Json(_Lines):
-    """The full view at each change, as the server sent it."""
-
-    def show(self, task: Full, raw: bytes) -> None:
-        output.line(raw)
-
-
-class _Bar(_Lines):
-    """A bar on a terminal; it goes when the task has ended."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task: TaskID = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> _Lines:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._bar.stop()
-
-    def show(self, task: Full, raw: bytes) -> None:
-        done = task.progress or Done(0)
-        if task.status not in FINAL:
-            self._bar.update(self._task, description=_words(task), completed=done.done, total=done.total, refresh=True)
+def _print_json(event: Told) -> None:
+    """The event as it was sent; one that is about the stream gets its name, as the others have it."""
+    if event.name in set(EventKind):
+        output.line(event.data)
+    else:
+        output.json({"event": event.name, **decode(event.data, dict[str, object])})
 
 
-def _line(task: Full) -> str:
-    done = task.progress
-    figures = "" if done is None else f"{done.done:g}" if done.total is None else f"{done.done:g}/{done.total:g}"
-    return "  ".join(filter(None, (_words(task), figures)))
-
-
-def _words(task: Full) -> str:
-    """The status, and what is to be said of it in words."""
-    about = f"attempt {task.attempt}" if task.attempt > 1 else ""
-    note = task.progress.note if task.progress is not None else ""
-    why = task.waiting_for.text if task.waiting_for is not None else ""
-    return output.plain("  ".join(filter(None, (task.status, about, note, why))))
+def _print(event: Told) -> None:
+    if event.name == "reset":
+        output.talk("dolgo: Some events before this may be missing.")
+    elif event.name == "lagged":
+        output.talk("dolgo: Events come faster than they are read: progress and log lines are left out until that is over.")
+    else:
+        shown = decode(event.data, Shown)
+        more = "  wrote to its log" if event.name == EventKind.LOG else ""
+        output.data(f"{output.moment(shown.time)}  {output.plain(shown.id)}  {output.plain(shown.type)}  {line(shown)}{more}")

@@ -17,6 +17,7 @@ from msgspec import Struct
 from dolgo.client.errors import NotDolgo, Unanswered
 from dolgo.errors import Problem, Refused
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 BACKOFF = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between tries, half of it to one and a half times; the last one stays
@@ -35,6 +36,13 @@ class Send(Struct, frozen=True):
     body: bytes = b""
     wait: float = 0.0  # seconds that the server was asked to hold the answer back
     repeatable: bool = True  # sent twice it does no more than once
+    stream: bool = False  # an answer that is one is not read yet: see `Read`
+
+
+class Read(Struct, frozen=True):
+    """The next piece of a stream; bytes come of it, none at its end, or a `Cut`."""
+
+    source: Any  # of the `Reply` that began it
 
 
 class Pause(Struct, frozen=True):
@@ -49,8 +57,9 @@ class Emit(Struct, Generic[T], frozen=True):
     value: T
 
 
-Op = Generator[Send | Pause, Any, T]
-Stream = Generator[Send | Pause | Emit[T], Any, None]
+Step = Send | Read | Pause
+Op = Generator[Step, Any, T]
+Stream = Generator[Step | Emit[T], Any, None]
 
 
 class Reply(NamedTuple):
@@ -59,6 +68,7 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+    source: Any = None  # of a stream: what `Read` takes, instead of a body
 
 
 class Cut(NamedTuple):
@@ -110,6 +120,21 @@ def request(rules: Rules, send: Send, *, patience: float | None = None) -> Op[Re
     raise AssertionError  # count() has no end
 
 
+def each(stream: Stream[S], turn: Callable[[S], Stream[T]]) -> Stream[T]:
+    """What `turn` finds for each thing that a stream finds."""
+    came: Any = None
+    while True:
+        try:
+            step = stream.send(came)
+        except StopIteration:
+            return
+        came = None
+        if isinstance(step, Emit):
+            yield from turn(step.value)
+        else:
+            came = yield step
+
+
 def decode(reply: Reply, type: type[T]) -> T:
     """The body as data. Raises `NotDolgo`."""
     try:
@@ -155,6 +180,7 @@ def _refused(reply: Reply, said: _Refusal) -> Refused:
     kind = next((kind for kind in _kinds(Refused) if kind.slug == slug), Refused)
     error = kind(said.error, [Problem(wrong.pointer, wrong.detail) for wrong in said.errors])
     error.status, error.slug, error.retry_after = reply.status, slug, int(_retry_after(reply)) or None
+    error.challenge = reply.headers.get("www-authenticate")
     return error
 
 

@@ -104,17 +104,19 @@ class LogLine(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True):
-    """Something that happened to a task, or `reset`: some events before this are not known any more."""
+    """Something that happened to a task; or `reset`: some events before this may be missing, so look at the tasks afresh; or
+    `lagged`: this reader is too slow, and loses progress and log lines until it has caught up."""
 
-    event: str  # task.status, task.progress, task.log, reset
-    seq: int | str  # what comes after it is asked for by it
+    event: str  # task.status, task.progress, task.log, reset, lagged
+    place: str  # where to read on behind it, in this very log
+    seq: int = 0  # its number in the log
     id: str = ""
     time: datetime | None = None
     type: str = ""
     queue: str = ""
-    status: Status | None = None
+    status: Status | None = None  # as it was then
     attempt: int = 0
-    data: dict[str, Any] = {}  # whatever else it says, such as how far the task is
+    progress: ProgressView | None = None  # of `task.progress`
 
 
 Ref = str | Accepted | TaskView  # wherever a task is meant, its id will do

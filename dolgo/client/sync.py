@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -9,8 +10,8 @@ from typing import Any, Self, TypeVar, Unpack, cast
 
 import httpx
 
-from dolgo.client import core, verbs, wiring
-from dolgo.client.core import Emit, Op, Pause, Send, Stream
+from dolgo.client import core, streams, verbs, wiring
+from dolgo.client.core import Cut, Emit, Op, Pause, Read, Reply, Step, Stream
 from dolgo.client.options import Filters, NewTask, TaskOptions
 from dolgo.client.records import Accepted, Event, LogLine, Ref, TaskView, id_of
 from dolgo.task.types import Status
@@ -79,26 +80,27 @@ class Client:
 
     def list(self, **filters: Unpack[Filters]) -> Iterator[TaskView]:
         """The tasks that all filters let through, newest first. Pages are fetched as they are reached."""
-        return self._each(verbs.listed(self.rules, filters))
+        return self.each(verbs.listed(self.rules, filters))
 
     def logs(self, task: Ref, *, attempt: int | None = None, follow: bool = False) -> Iterator[LogLine]:
         """The lines that the handler wrote, oldest first; with `follow` until the task has ended."""
-        return self._each(verbs.logs(self.rules, id_of(task), attempt, follow=follow))
+        return self.each(streams.logs(self.rules, id_of(task), attempt, follow=follow))
 
     def events(
         self,
         task: Ref | None = None,
         *,
-        after: int | str | None = None,
+        after: int | str | Event | None = None,
         type: str | None = None,
         status: str | None = None,
         queue: str | None = None,
     ) -> Iterator[Event]:
-        """What happens to one task until it has ended, or to all for ever; from behind the `seq` named by `after`.
+        """What happens: to one task, as it stands first, until it has ended; or to all, from now on, for ever.
 
-        Cut connections and restarts are borne. The event `reset` says that some before it are not known any more."""
+        `after`: from behind an event, its `place` or its `seq`; 0 is the oldest there is. Cut connections and restarts are borne,
+        without loss or repetition; where that cannot be, the event `reset` says so."""
         filters = {"type": type, "status": status, "queue": queue}
-        return self._each(verbs.events(self.rules, None if task is None else id_of(task), after, filters))
+        return self.each(streams.events(self.rules, None if task is None else id_of(task), after, filters))
 
     # -- by hand
 
@@ -143,24 +145,48 @@ class Client:
                 return cast(T, end.value)
             came = self._take(step)
 
-    def _each(self, stream: Stream[T]) -> Iterator[T]:
+    def each(self, stream: Stream[T]) -> Iterator[T]:
+        """Carry out an operation: what it finds, one by one."""
         came: Any = None
-        while True:
-            try:
-                step = stream.send(came)
-            except StopIteration:
-                return
-            came = None
-            if isinstance(step, Emit):
-                yield step.value
-            else:
+        with contextlib.ExitStack() as opened:  # the answer that is being read, if one is
+            while True:
+                try:
+                    step = stream.send(came)
+                except StopIteration:
+                    return
+                came = None
+                if isinstance(step, Emit):
+                    yield step.value
+                    continue
                 came = self._take(step)
+                if isinstance(came, Reply) and came.source is not None:
+                    opened.close()
+                    opened.callback(came.source.close)
 
-    def _take(self, step: Send | Pause) -> core.Reply | core.Cut | None:
+    def _take(self, step: Step) -> Reply | Cut | bytes | None:
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None
         try:
-            return wiring.reply(self._http.send(self._http.build_request(**wiring.request(step, self._timeout))))
+            if isinstance(step, Read):
+                return cast(bytes, step.source.next())
+            request = self._http.build_request(**wiring.request(step, self._timeout))
+            response = self._http.send(request, stream=step.stream)
+            if step.stream and wiring.is_stream(response):
+                return wiring.reply(response, _Source(response))
+            response.read()
+            return wiring.reply(response)
         except httpx.RequestError as error:
             return wiring.cut(error)
+
+
+class _Source:
+    """What is left to be read of an answer."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.close = response.close
+        self._pieces = response.iter_bytes()
+
+    def next(self) -> bytes:
+        """The next piece, empty at the end."""
+        return next(self._pieces, b"")

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from dolgo.client.core import Emit, Op, Pause, Reply, Rules, Send, Stream, decode, path_of, request
 from dolgo.client.errors import TaskCancelled, TaskFailed, WaitTimeout
 from dolgo.client.options import encoded, query, task_body
-from dolgo.client.records import Accepted, Event, LogLine, TaskView
+from dolgo.client.records import Accepted, TaskView
 from dolgo.task.types import FINAL, Status
 
 HOLD = 30.0  # seconds the server holds one answer back; it takes up to 60, but proxies do not
 OUTAGE = 60.0  # seconds a server that answered before may be away: a wait outlives a restart
 SOON = 0.25  # seconds before a server is asked again that answered sooner than it was asked to, as one does that stops
-LOOK = 1.0  # seconds between two looks at a log that is followed; a handler's lines are stored about as often
-PAGE = 1000  # tasks, lines or events of one answer
+PAGE = 1000  # tasks of one answer
 JSON = {"Content-Type": "application/json"}
 FULL = {"view": "full"}
-STATUS = "task.status"
 
 
 class _Short(Struct):
@@ -39,30 +35,6 @@ class _Batch(Struct):
 class _Page(Struct):
     tasks: list[TaskView]
     next: str | None
-
-
-class _Lines(Struct):
-    lines: list[LogLine]
-    next: str | None
-
-
-class _Events(Struct):
-    events: list[dict[str, Any]]
-    next: int | str
-    reset: bool = False
-
-
-class _Known(Struct):
-    """What every event says."""
-
-    event: str
-    seq: int | str
-    id: str = ""
-    time: datetime | None = None
-    type: str = ""
-    queue: str = ""
-    status: Status | None = None
-    attempt: int = 0
 
 
 def get(path: str, params: Mapping[str, str] = {}, *, wait: float = 0.0, headers: Mapping[str, str] = {}) -> Send:
@@ -160,57 +132,6 @@ def listed(rules: Rules, filters: Mapping[str, Any]) -> Stream[TaskView]:
         if page.next is None:
             return
         params["cursor"] = page.next
-
-
-def logs(rules: Rules, id: str, attempt: int | None, *, follow: bool) -> Stream[LogLine]:
-    """The lines of a task's log; with `follow` until it has ended."""
-    params = query({"attempt": attempt})
-    while True:
-        over = not follow or (yield from _has_ended(rules, id))
-        while (page := decode((yield from request(rules, get(task_path(id, "logs"), params))), _Lines)).lines:
-            for line in page.lines:
-                yield Emit(line)
-            params["after"] = page.next or ""
-        if over:
-            return
-
-
-def _has_ended(rules: Rules, id: str) -> Op[bool]:
-    """Whether it has, after a while; at once when it has."""
-    reply = yield from request(rules, get(task_path(id), wait=LOOK), patience=max(rules.patience, OUTAGE))
-    status = decode(reply, _Short).status
-    if status not in FINAL:
-        yield Pause(SOON)
-    return status in FINAL
-
-
-def events(rules: Rules, id: str | None, after: int | str | None, filters: Mapping[str, Any]) -> Stream[Event]:
-    """What happens, from behind the place `after`; of one task until it has ended, else for ever."""
-    path = "events" if id is None else task_path(id, "events")
-    params = query({**filters, "after": after, "limit": PAGE})
-    patience = None
-    while True:
-        asked_at = rules.clock()
-        reply = yield from request(rules, get(path, params, wait=HOLD), patience=patience)
-        if reply.status == 204:  # it had ended, and that was told before
-            return
-        page = decode(reply, _Events)
-        if page.reset:
-            yield Emit(Event("reset", page.next))
-        for told in page.events:
-            event = _event(reply, told)
-            yield Emit(event)
-            if id is not None and event.event == STATUS and event.status in FINAL:
-                return
-        patience, params["after"] = max(rules.patience, OUTAGE), str(page.next)
-        if not page.events and rules.clock() - asked_at < HOLD / 2:
-            yield Pause(SOON)
-
-
-def _event(reply: Reply, told: dict[str, Any]) -> Event:
-    known = decode(Reply(reply.status, reply.headers, msgspec.json.encode(told)), _Known)
-    data = {name: value for name, value in told.items() if name not in _Known.__struct_fields__}
-    return Event(**msgspec.structs.asdict(known), data=data)
 
 
 # -- by hand

@@ -17,6 +17,7 @@ from dolgo.setting_kinds import masked
 from dolgo.version import __version__
 
 URL = "http://127.0.0.1:8080"
+EVENTS = "text/event-stream"
 CONNECT = 5.0  # seconds
 ANSWER = 15.0  # seconds for an answer, besides what the server was asked to wait
 PATIENCE = 30.0  # seconds
@@ -39,14 +40,20 @@ def address(url: str | None) -> str:
 
 
 def options(url: str, token: str | None) -> dict[str, Any]:
-    """What an httpx client is made with. Credentials are taken out of the address, which httpx writes to its log."""
-    token = os.environ.get("DOLGO_TOKEN", "") if token is None else token
-    headers = {"User-Agent": f"dolgo/{__version__}"} | ({"Authorization": f"Bearer {token.strip()}"} if token.strip() else {})
+    """What an httpx client is made with. Credentials are taken out of the address, which httpx writes to its log.
+
+    Raises `ValueError` for what can be no token."""
+    token = (os.environ.get("DOLGO_TOKEN", "") if token is None else token).strip()
+    if not all("!" <= letter <= "~" for letter in token):  # httpx would refuse to send it, and quote it when it says so
+        raise ValueError("the token is not one word of printable ASCII")
+    headers = {"User-Agent": f"dolgo/{__version__}"} | ({"Authorization": f"Bearer {token}"} if token else {})
     place = httpx.URL(url)
     auth = httpx.BasicAuth(place.username, place.password) if place.userinfo else None
     # A proxy of the environment is for the world outside, not for this machine.
     proxied = place.host not in LOOPBACK
-    return {"base_url": place.copy_with(userinfo=b""), "headers": headers, "auth": auth, "trust_env": proxied}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)  # a stream holds a connection as long as it lasts
+    base = place.copy_with(userinfo=b"")
+    return {"base_url": base, "headers": headers, "auth": auth, "trust_env": proxied, "limits": limits}
 
 
 def rules(url: str, patience: float) -> Rules:
@@ -63,9 +70,15 @@ def request(send: Send, answer: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def reply(response: httpx.Response) -> Reply:
-    """An answer."""
-    return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content)
+def is_stream(response: httpx.Response) -> bool:
+    """Whether it is a stream of events that has begun."""
+    return response.is_success and response.headers.get("content-type", "").startswith(EVENTS)
+
+
+def reply(response: httpx.Response, source: Any = None) -> Reply:
+    """An answer; with a source it is a stream, else it has been read."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, response.content if source is None else b"", source)
 
 
 def cut(error: httpx.RequestError) -> Cut:
