@@ -7,7 +7,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -68,12 +68,12 @@ class Server:
         """What is said of a task once it has ended, or when `time.monotonic()` says `until`. Raises `CallFailed`."""
         return (await self._run(verbs.ended(self._client.rules, path, {}, until=until))).body
 
-    async def told(self, id: str | None, after: str | None = None, /, **filters: str) -> AsyncIterator[Told]:
+    async def told(self, id: str | None, after: str | None = None, /, **filters: str) -> AsyncGenerator[Told]:
         """What happens to a task until it has ended, or to all for ever. An outage is told on stderr. Raises `CallFailed`."""
         async for found in self._each(streams.told(self._client.rules, id, after, filters)):
             yield found
 
-    async def lines(self, id: str, attempt: int | None, /, *, follow: bool) -> AsyncIterator[Raw]:
+    async def lines(self, id: str, attempt: int | None, /, *, follow: bool) -> AsyncGenerator[Raw]:
         """The lines of a task's log as they were sent; with `follow` until it has ended. As `told`."""
         async for line in self._each(streams.lines(self._client.rules, id, attempt, follow=follow)):
             yield line
@@ -105,7 +105,7 @@ class Server:
         with _failing():
             return await self._client.run(operation)
 
-    async def _each(self, stream: Stream[T | Lost]) -> AsyncIterator[T]:
+    async def _each(self, stream: Stream[T | Lost]) -> AsyncGenerator[T]:
         with _failing():
             async with contextlib.aclosing(self._client.each(stream)) as found:
                 async for one in found:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import click
-import msgspec
 
 from dolgo.cli import output
 from dolgo.cli.exits import CallFailed, Exit
@@ -77,9 +77,12 @@ class _Watching:
         try:
             async with asyncio.timeout_at(self._until):
                 while status not in FINAL:  # a task may be retried just when it has ended
-                    async for event in self._server.told(id):
-                        if event.name != EventKind.LOG:
-                            status, etag = await self._look(id, etag, status)
+                    async with contextlib.aclosing(self._server.told(id)) as events:
+                        async for event in events:
+                            if event.name != EventKind.LOG:
+                                status, etag = await self._look(id, etag, status)
+                            if status in FINAL:
+                                break
         except TimeoutError:
             return Exit.TIMED_OUT
         if not self._as_json:

@@ -57,9 +57,14 @@ class Stub:
 
     def stream(self, request: str, *names: str) -> None:
         """Answer with a stream of events of these names, and from then on that it has ended."""
-        blocks = [f"id: e-{n}\nevent: {name}\ndata: {{}}\n\n" for n, name in enumerate(names, start=1)]
-        self.answer(request, ("retry: 1000\n: here\n\n" + "".join(blocks)).encode(), content_type="text/event-stream")
+        self.send_events(request, *((f"e-{n}", name, {}) for n, name in enumerate(names, start=1)))
         self.answer(request, b"", 204)
+
+    def send_events(self, request: str, *events: tuple[str, str, Any], more: str = "") -> None:
+        """Answer with a stream of events, each of a place, a name and data. `more` follows, and the connection's end."""
+        blocks = [f"id: {place}\nevent: {name}\ndata: {json.dumps(data)}\n\n" for place, name, data in events]
+        body = "retry: 1000\n: here\n\n" + "".join(blocks) + more
+        self.answer(request, body.encode(), content_type="text/event-stream")
 
     def refuse(self, request: str, status: int, error: str, **pointers: str) -> None:
         """Answer with problem details; `pointers` are wrong members and what is wrong with them."""

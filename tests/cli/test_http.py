@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -64,7 +65,8 @@ def test_a_refusal_has_a_code_by_its_status(status: int, code: int, run: Run, st
     stub.refuse("GET /types", status, "No.")
     ran = run("types")
     assert (ran.code, ran.out) == (code, "")
-    assert ran.err.startswith("dolgo: No.\n")
+    assert ran.err.startswith("dolgo: No.")
+    assert ran.err.count("\n") == 1
 
 
 def test_every_wrong_member_is_on_a_line_of_its_own(run: Run, stub: Stub) -> None:
@@ -75,7 +77,22 @@ def test_every_wrong_member_is_on_a_line_of_its_own(run: Run, stub: Stub) -> Non
 
 def test_a_missing_token_is_told_where_it_goes(run: Run, stub: Stub) -> None:
     stub.refuse("GET /tasks/a", 401, "A token is needed.")
-    assert "DOLGO_TOKEN" in run("get", "a").err
+    said = run("get", "a").err
+    assert said.startswith("dolgo: A token is needed. DOLGO_TOKEN holds the token, or --token @FILE")
+    assert said.count("\n") == 1
+
+
+def test_a_missing_scope_is_told_how_it_is_had(run: Run, stub: Stub) -> None:
+    error = {"type": "/docs#forbidden", "status": 403, "error": "This needs the scope `operate`."}
+    stub.answer("POST /tasks/a/cancel", error, 403, WWW_Authenticate='Bearer error="insufficient_scope", scope="operate"')
+    ran = run("cancel", "a")
+    assert ran.code == 6
+    assert ran.err.startswith("dolgo: This needs the scope `operate`. `dolgo token create NAME --scope operate` makes")
+
+
+def test_who_asks_too_often_is_told_when_to_ask_again(run: Run, stub: Stub) -> None:
+    stub.answer("GET /types", {"type": "/docs#rate-limited", "status": 429, "error": "Too often."}, 429, Retry_After="7")
+    assert run("types") == (1, "", "dolgo: Too often. Try again in 7 s.\n")
 
 
 def test_the_token_of_the_environment_is_sent_and_never_shown(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +102,32 @@ def test_the_token_of_the_environment_is_sent_and_never_shown(run: Run, stub: St
     assert ran.code == 6
     assert stub.requests[0].headers["authorization"] == "Bearer dolgo_1_secret"
     assert "secret" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("command", [["types"], ["queue", "list"], ["watch", "a"], ["submit", "t"]])
+def test_the_token_of_a_file_wins(command: list[str], run: Run, stub: Stub, at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOLGO_TOKEN", "other")
+    (at / "token").write_text("dolgo_1_secret\n")
+    run(*command, "--token", f"@{at / 'token'}")
+    assert stub.requests[0].headers["authorization"] == "Bearer dolgo_1_secret"
+
+
+def test_a_token_is_not_taken_from_where_others_can_see_it(run: Run, stub: Stub) -> None:
+    ran = run("types", "--token", "dolgo_1_secret")
+    assert ran.code == 2
+    assert "--token @FILE" in ran.err
+    assert "secret" not in ran.err
+    assert not stub.requests
+
+
+@pytest.mark.parametrize("token", ["dolgo_1\nsecret", "dolgo 1 secret", "dolgo_1_s\u00e9cret"])
+def test_what_is_no_token_is_neither_sent_nor_shown(token: str, run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOLGO_TOKEN", token)
+    ran = run("types")
+    assert ran.code == 2
+    assert "Error: The token is not one word of printable ASCII.\n" in ran.err
+    assert "cret" not in ran.err
+    assert not stub.requests
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(run: Run, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

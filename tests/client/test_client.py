@@ -13,7 +13,7 @@ import pytest
 
 import dolgo
 from dolgo.client import Accepted, NotDolgo, TaskCancelled, TaskFailed, Unanswered, WaitTimeout
-from dolgo.errors import Conflict, InvalidPayload, NotFound, Problem, Refused, StoreUnavailable
+from dolgo.errors import Conflict, InvalidPayload, NotFound, Problem, Refused, StoreUnavailable, Unauthorized
 from dolgo.task.types import Status
 from tests.cli.conftest import Stub
 from tests.client.conftest import Make
@@ -167,44 +167,88 @@ def line(number: int) -> dict[str, Any]:
     return {"attempt": 1, "number": number, "time": "2026-01-31T12:00:00.000000Z", "level": "info", "text": f"line {number}"}
 
 
-def test_a_log_is_read_to_its_end_and_followed_until_the_task_has_ended(client: Any, stub: Stub) -> None:
-    stub.answer("GET /tasks/a", {"id": "a", "status": "in_progress"})
-    stub.answer("GET /tasks/a", {"id": "a", "status": "done"})
-    for lines, place in (([line(1)], "1-1"), ([], "1-1"), ([line(2)], "1-2"), ([], "1-2")):
+def test_a_log_is_read_to_its_end(client: Any, stub: Stub) -> None:
+    for lines, place in (([line(1)], "1-1"), ([line(2)], "1-2"), ([], "1-2")):
+        stub.answer("GET /tasks/a/logs", {"lines": lines, "next": place})
+    assert [found.text for found in client.logs("a")] == ["line 1", "line 2"]
+    assert [made.query.get("after") for made in stub.requests] == [None, "1-1", "1-2"]
+
+
+def test_a_log_is_read_whenever_something_was_written_until_the_task_has_ended(client: Any, stub: Stub) -> None:
+    told = [event(4, "in_progress"), event(5, "in_progress", kind="task.progress"), event(6, kind="task.log"), event(7, "done")]
+    stub.send_events("GET /tasks/a/events", *told[:3])
+    stub.send_events("GET /tasks/a/events", told[3])
+    for lines, place in (([], None), ([line(1)], "1-1"), ([], "1-1"), ([line(2)], "1-2"), ([], "1-2")):
         stub.answer("GET /tasks/a/logs", {"lines": lines, "next": place})
     assert [found.text for found in client.logs("a", follow=True)] == ["line 1", "line 2"]
-    assert [made.query.get("after") for made in stub.asked("GET /tasks/a/logs")] == [None, "1-1", "1-1", "1-2"]
+    assert [made.query.get("after") for made in stub.asked("GET /tasks/a/logs")] == [None, None, "1-1", "1-1", "1-2"]
 
 
-def event(seq: int, status: str = "queued", **more: Any) -> dict[str, Any]:
+def event(seq: int, status: str = "queued", kind: str = "task.status", **more: Any) -> tuple[str, str, dict[str, Any]]:
     time = "2026-01-31T12:00:00.000000Z"
-    return {"seq": seq, "time": time, "event": "task.status", "id": "a", "type": "t", "queue": "q", "status": status, **more}
+    data = {"seq": seq, "time": time, "event": kind, "id": "a", "type": "t", "queue": "q", "status": status, **more}
+    return f"e-{seq}", kind, data
+
+
+def test_an_event_is_a_record(client: Any, stub: Stub) -> None:
+    stub.send_events("GET /events", event(5, "in_progress", "task.progress", attempt=2, progress={"done": 1, "total": 4}, new=1))
+    found = next(client.events())
+    assert (found.event, found.place, found.seq, found.id) == ("task.progress", "e-5", 5, "a")
+    assert (found.status, found.attempt, found.progress.total) == (Status.IN_PROGRESS, 2, 4)
+    assert found.time == datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
 def test_events_go_on_from_where_they_were_over_cut_connections(client: Any, stub: Stub) -> None:
-    stub.answer("GET /events", {"events": [event(4), event(5, data=1)], "next": 7})
+    stub.send_events("GET /events", event(4), event(5), more=": here\nid: e-7\n\nid: e-8\nevent: task.sta")
     stub.answer("GET /events", b"", 0)
-    stub.answer("GET /events", {"events": [event(9)], "next": 9})
+    stub.send_events("GET /events", event(9))
     found = list(itertools.islice(client.events(after=3, queue="q"), 3))
     assert [told.seq for told in found] == [4, 5, 9]
-    assert found[1].data == {"data": 1}
-    assert [made.query["after"] for made in stub.requests] == ["3", "7", "7"]
-    assert {made.query["queue"] for made in stub.requests} == {"q"}
+    assert [made.headers.get("last-event-id") for made in stub.requests] == [None, "e-7", "e-7"]
+    assert [made.query for made in stub.requests] == [{"queue": "q", "after": "3"}] * 3
+
+
+def test_events_begin_behind_one_that_is_known(client: Any, stub: Stub) -> None:
+    stub.send_events("GET /events", event(4), event(5))
+    first = next(client.events(after="e-3"))
+    next(client.events(after=first))
+    assert [made.query["after"] for made in stub.requests] == ["e-3", "e-4"]
 
 
 def test_the_events_of_a_task_end_with_it_and_a_gap_is_told(client: Any, stub: Stub) -> None:
-    stub.answer("GET /tasks/a/events", {"events": [event(4)], "next": 4, "reset": True})
-    stub.answer("GET /tasks/a/events", {"events": [event(5, "done")], "next": 5})
-    assert [(told.event, told.status) for told in client.events("a")] == [
-        ("reset", None),
-        ("task.status", Status.QUEUED),
-        ("task.status", Status.DONE),
+    stub.send_events("GET /tasks/a/events", event(4), ("f-8", "reset", {"epoch": "f", "next": 8}), event(9, "done"), event(10))
+    assert [(told.event, told.status, told.seq) for told in client.events("a")] == [
+        ("task.status", Status.QUEUED, 4),
+        ("reset", None, 8),
+        ("task.status", Status.DONE, 9),
     ]
 
 
 def test_the_events_of_a_task_that_ended_before_are_none(client: Any, stub: Stub) -> None:
     stub.answer("GET /tasks/a/events", b"", 204)
     assert list(client.events("a", after=5)) == []
+
+
+def test_a_refusal_in_the_middle_is_raised(client: Any, stub: Stub) -> None:
+    stub.send_events("GET /events", event(4))
+    stub.answer("GET /events", problem("unauthorized", 401, "Revoked."), 401)
+    found = client.events()
+    next(found)
+    with pytest.raises(Unauthorized, match="Revoked"):
+        next(found)
+
+
+@pytest.mark.parametrize("body", [b'{"events": []}', b"<html>"])
+def test_what_is_no_stream_is_told(body: bytes, client: Any, stub: Stub) -> None:
+    stub.answer("GET /events", body)
+    with pytest.raises(NotDolgo, match="without a stream"):
+        next(client.events())
+
+
+def test_a_stream_that_never_ends_an_event_is_given_up(client: Any, stub: Stub) -> None:
+    stub.send_events("GET /events", more="data: " + "x" * (1 << 21))
+    with pytest.raises(NotDolgo, match="has no end"):
+        next(client.events())
 
 
 # -- by hand
