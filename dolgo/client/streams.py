@@ -54,6 +54,17 @@ class _Shown(Struct):
     progress: ProgressView | None = None
 
 
+class _Named(Struct):
+    event: str
+    seq: int
+
+
+class _Page(Struct):
+    events: list[Raw]
+    next: int
+    epoch: str
+
+
 class _Lines(Struct):
     lines: list[Raw]
     next: str | None
@@ -115,6 +126,21 @@ def _read(event: Told) -> _Shown:
 def events(rules: Rules, id: str | None, after: int | str | Event | None, filters: Mapping[str, Any]) -> Stream[Event]:
     """The same as records."""
     return each(told(rules, id, after, filters), _event)
+
+
+def so_far(rules: Rules, id: str | None, after: int | str | Event | None, filters: Mapping[str, Any]) -> Stream[Event]:
+    """What has happened by now, as records: from the oldest event there is, if not from behind another."""
+    path = "events" if id is None else task_path(id, "events")
+    place = "0" if after is None else after.place if isinstance(after, Event) else str(after)
+    while True:
+        page = decode((yield from request(rules, get(path, query({**filters, "after": place})))), _Page)
+        for raw in page.events:
+            name = decode(Reply(200, {}, bytes(raw)), _Named)
+            yield from _event(Told(name.event, f"{page.epoch}-{name.seq}", bytes(raw)))
+        behind = f"{page.epoch}-{page.next}"
+        if behind == place:
+            return
+        place = behind
 
 
 def _event(found: Told | Lost) -> Stream[Event]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar, Unpack
 
 import httpx
 
 from dolgo.api.dispatch import App
-from dolgo.client import Accepted, Client, TaskCancelled, TaskFailed, TaskView, WaitTimeout
+from dolgo.client import Accepted, Client, Event, LogLine, TaskCancelled, TaskFailed, TaskView, WaitTimeout, streams
 from dolgo.client.options import TaskOptions
 from dolgo.client.records import Ref, id_of
 from dolgo.errors import BadTaskType
@@ -51,7 +51,11 @@ class Service(Client):
             house = House(types, slots=slots, now=begins_at)
             return house, await house.open()
 
-        self._house, app = self._call(open())
+        try:
+            self._house, app = self._call(open(), max(patience, PATIENCE))  # no handler has a part in it
+        except BaseException:
+            self._end()
+            raise
         super().__init__(URL, token="", patience=0.0, timeout=patience, transport=_Inward(app, self._call))
 
     def close(self) -> None:
@@ -60,6 +64,9 @@ class Service(Client):
             return
         super().close()
         self._call(self._house.close())
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -120,14 +127,33 @@ class Service(Client):
         self._call(self._house.pass_on_cancels())
         return status
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+    def logs(self, task: Ref, *, attempt: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """The lines that the handler wrote, oldest first; with `follow` until the task has ended: time passes as in `wait`."""
+        if follow:
+            self.wait(task)
+        return super().logs(task, attempt=attempt)
+
+    def events(
+        self,
+        task: Ref | None = None,
+        *,
+        after: int | str | Event | None = None,
+        type: str | None = None,
+        status: str | None = None,
+        queue: str | None = None,
+    ) -> Iterator[Event]:
+        """What has happened so far, from the beginning: nothing is waited for."""
+        filters = {"type": type, "status": status, "queue": queue}
+        return self.each(streams.so_far(self.rules, None if task is None else id_of(task), after, filters))
+
+    def _call(self, work: Coroutine[Any, Any, T], patience: float | None = None) -> T:
         """What comes of it on the loop. Raises `TimeoutError` if a handler hangs."""
         if threading.get_ident() == self._thread.ident:
             work.close()
             raise RuntimeError("an `async def` handler runs on the loop of the service, and cannot wait for it: use its context")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result(self._patience)
+            return future.result(self._patience if patience is None else patience)
         except TimeoutError:
             if future.done():  # it raised that itself
                 raise

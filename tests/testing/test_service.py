@@ -238,6 +238,24 @@ def test_progress_and_log_are_kept(service: Service) -> None:
     assert [(line.attempt, line.text) for line in service.logs(id)] == [(1, "attempt 1"), (2, "attempt 2")]
 
 
+def test_a_log_is_followed_by_letting_time_pass(service: Service) -> None:
+    id = service.submit(flaky, {"fails": 2})
+    assert [line.attempt for line in service.logs(id, follow=True)] == [1, 2, 3]
+    assert passed(service) == 70
+
+
+def test_what_has_happened_can_be_read(service: Service) -> None:
+    id = service.submit(flaky, {"fails": 1})
+    assert [event.status for event in service.events()] == [Status.QUEUED]
+    other = service.submit(add, {"a": 1})
+    service.advance(10)
+    told = list(service.events(id))
+    assert [event.status for event in told if event.event == "task.status"] == ["queued", "in_progress"] * 2 + ["done"]
+    assert [event.progress.done for event in told if event.progress] == [1, 2]
+    assert {event.id for event in service.events(type="add", status="done")} == {other.id}
+    assert list(service.events(id, after=told[-2])) == told[-1:]
+
+
 def test_a_timeout_is_one_of_real_time(service: Service) -> None:
     with pytest.raises(TaskFailed) as raised:
         service.result(service.submit(slow))
