@@ -164,7 +164,7 @@ def test_a_command_has_the_options_told(name: str) -> None:
     there = {flag for param in LEAVES[name].params for flag in param.opts}
     told = set(re.findall(r"--[a-z-]+", told_commands()[name]))
     assert told <= there
-    shared = {"--server", "--json"} | {setting.flag for setting in TABLE}
+    shared = {"--server", "--token", "--json"} | {setting.flag for setting in TABLE}
     assert {flag for flag in there - shared if flag.startswith("--")} <= told, "an option is not told"
 
 
