@@ -143,6 +143,15 @@ def decode(reply: Reply, type: type[T]) -> T:
         raise NotDolgo(f"The answer is not what dolgo would send: {error}.", reply.status) from None
 
 
+def anything(reply: Reply) -> Any:
+    """The body as what it says it is: data if that is JSON, else text; None if there is none. Raises `NotDolgo`."""
+    if not reply.body:
+        return None
+    if reply.headers.get("content-type", "").startswith("text/"):
+        return reply.body.decode(errors="replace")
+    return decode(reply, Any)
+
+
 def path_of(what: str, name: str, verb: str = "") -> str:
     """The path of a thing that has a name, or of one of its verbs, whatever the name holds."""
     # A dot would be taken for a step in the path, and lead from the thing to the list of all.

@@ -68,7 +68,11 @@ def query(filters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def task_body(task: Mapping[str, Any]) -> dict[str, Any]:
-    """A new task as it is sent: the tasks it depends on by their ids; what is None counts as not given. Raises `ValueError`."""
+    """A new task as it is sent: the tasks it depends on by their ids; what is None counts as not given.
+
+    Raises `ValueError` for numbers that JSON has not, and `TypeError` for a type that is not named."""
+    if not isinstance(task.get("type"), str):
+        raise TypeError(f"a task type is named by text, not by {task.get('type')!r}")
     body = {name: value for name, value in task.items() if value is not None}
     for name, value in body.items():
         if isinstance(value, float) and not math.isfinite(value):

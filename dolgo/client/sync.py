@@ -128,12 +128,12 @@ class Client:
         wait: float = 0.0,
         repeatable: bool | None = None,
     ) -> Any:
-        """What any address answers, such as `request("PUT", "queues/mail/pause")`; None if it has no body.
+        """What any address answers, such as `request("PUT", "queues/mail/pause")`: data, or text; None if it has no body.
 
         `repeatable`: sent twice it does no more than once. If not given, that is taken of GET, PUT and PATCH."""
         send = wiring.anything(method, path, params or {}, body, wait=wait, repeatable=repeatable)
         reply = self.run(core.request(self.rules, send))
-        return core.decode(reply, Any) if reply.body else None
+        return core.anything(reply)
 
     def run(self, operation: Op[T]) -> T:
         """Carry out an operation: what it returns."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack, cast
 
 import httpx
 
 from dolgo.api.dispatch import App
 from dolgo.client import Accepted, Client, Event, LogLine, TaskCancelled, TaskFailed, TaskView, WaitTimeout, streams
-from dolgo.client.options import TaskOptions
+from dolgo.client.options import NewTask, TaskOptions
 from dolgo.client.records import Ref, id_of
 from dolgo.errors import BadTaskType
 from dolgo.runner.capture import Taker
@@ -97,7 +97,12 @@ class Service(Client):
         self, type: str | Handler, payload: Any = None, *, key: str | None = None, **options: Unpack[TaskOptions]
     ) -> Accepted:
         """A new task, of a type or of the handler itself. It is checked as at the door of a server. Nothing runs yet."""
-        return super().submit(type if isinstance(type, str) else name_of(type), payload, key=key, **options)
+        return super().submit(_name(type), payload, key=key, **options)
+
+    def submit_many(self, tasks: Iterable[NewTask | Mapping[str, Any]], *, key: str | None = None) -> Sequence[Accepted]:
+        """New tasks, all of them or none. The `type` of each may be the handler itself."""
+        named = [{**task, "type": _name(task.get("type"))} for task in tasks]
+        return super().submit_many(cast(list[NewTask], named), key=key)
 
     def wait(self, task: Ref, *, timeout: float | None = None) -> TaskView:
         """The task once it has ended. Time passes as far as that takes.
@@ -179,6 +184,10 @@ def registry_of(tasks: Iterable[Handler]) -> Registry:
 def name_of(handler: Handler) -> str:
     """What a handler's type is called. Raises `BadTaskType`."""
     return _marked(handler).options.name
+
+
+def _name(type: Any) -> str:
+    return type if isinstance(type, str) else name_of(type)
 
 
 def _type_of(handler: Handler) -> TaskType:

@@ -274,6 +274,17 @@ def test_anything_else_can_be_asked(client: Any, stub: Stub) -> None:
     assert stub.requests[0].body == {"reason": "r"}
 
 
+def test_an_answer_that_is_text_is_text(client: Any, stub: Stub) -> None:
+    stub.answer("GET /metrics", b"tasks 1", content_type="text/plain; version=0.0.4")
+    assert client.request("GET", "metrics") == "tasks 1"
+
+
+def test_a_handler_in_the_place_of_its_name_is_told(client: Any, stub: Stub) -> None:
+    with pytest.raises(TypeError, match="named by text"):
+        client.submit(len, {"n": 1})
+    assert stub.requests == []
+
+
 # -- what is tried again, and for how long
 
 

@@ -212,7 +212,7 @@ def test_tasks_of_a_batch_depend_on_each_other(service: Service) -> None:
     *_, last = service.submit_many(
         [
             {"type": "add", "payload": {"a": 1}, "ref": "x"},
-            {"type": "hopeless", "ref": "y"},
+            {"type": hopeless, "ref": "y"},
             {"type": "collect", "depends_on": ["ref:x", "ref:y"], "on_parent_failure": "run"},
         ]
     )
