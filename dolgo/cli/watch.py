@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import NamedTuple
 
 import click
 
@@ -53,6 +54,13 @@ async def watch_command(
         return max(await asyncio.gather(*(watching.one(id) for id in dict.fromkeys(ids))))
 
 
+class Seen(NamedTuple):
+    """How a task stood when it was last looked at."""
+
+    status: str
+    etag: str | None
+
+
 class _Watching:
     """A watch over several tasks with one end in time."""
 
@@ -60,6 +68,7 @@ class _Watching:
         self._server = server
         self._screen = shown
         self._as_json = as_json
+        self._seen: dict[str, Seen] = {}
         self._until = None if timeout is None else asyncio.get_running_loop().time() + timeout
 
     async def one(self, id: str) -> Exit:
@@ -73,31 +82,35 @@ class _Watching:
             return error.code
 
     async def _follow(self, id: str) -> Exit:
-        status, etag = await self._look(id, None)
+        await self._look(id)
         try:
             async with asyncio.timeout_at(self._until):
-                while status not in FINAL:  # a task may be retried just when it has ended
-                    async with contextlib.aclosing(self._server.told(id)) as events:
-                        async for event in events:
-                            if event.name != EventKind.LOG:
-                                status, etag = await self._look(id, etag, status)
-                            if status in FINAL:
-                                break
+                while self._seen[id].status not in FINAL:  # a task may be retried just when it has ended
+                    await self._listen(id)
         except TimeoutError:
             return Exit.TIMED_OUT
         if not self._as_json:
             self._screen.ended(await self._server.get(task_path(id)))
-        return Exit.OK if status == Status.DONE else Exit.TASK_FAILED
+        return Exit.OK if self._seen[id].status == Status.DONE else Exit.TASK_FAILED
 
-    async def _look(self, id: str, etag: str | None, status: str = "") -> tuple[str, str | None]:
-        """The status of a task, which is shown if anything is other than it was, and the ETag of what was seen."""
+    async def _listen(self, id: str) -> None:
+        """Look at the task whenever its stream tells of a change, until it is seen to have ended."""
+        async with contextlib.aclosing(self._server.told(id)) as events:
+            async for event in events:
+                if event.name != EventKind.LOG:
+                    await self._look(id)
+                if self._seen[id].status in FINAL:
+                    return
+
+    async def _look(self, id: str) -> None:
+        """Show the task, if anything is other than it was."""
+        etag = self._seen[id].etag if id in self._seen else None
         body, etag = await self._server.changed(task_path(id), etag, wait=0.0, params={"view": "full"})
         self._server.patience = OUTAGE
-        if body is None:
-            return status, etag
-        task = decode(body, Full)
-        self._screen.show(id, task, body)
-        return task.status, etag
+        if body is not None:
+            task = decode(body, Full)
+            self._seen[id] = Seen(task.status, etag)
+            self._screen.show(id, task, body)
 
 
 async def _watch_all(server: Server, after: str | None, filters: dict[str, str], timeout: float | None, *, as_json: bool) -> Exit:

@@ -44,7 +44,7 @@ class Inside:
         self._answering: set[asyncio.Task[None]] = set()
         self.ends: list[Ended] = []
         self.notes = kept.Notes(manager)
-        self.raised: dict[str, BaseException] = {}  # what the newest attempt of a task raised, by task
+        self.raised: dict[str, BaseException | None] = {}  # what the newest attempt of a task raised, by task
 
     def __len__(self) -> int:
         return len(self._aboard)
@@ -82,8 +82,7 @@ class Inside:
             aboard.timer.cancel()
         self._read(self._outlet.take())
         del self._aboard[report.key]
-        if aboard.attempt.raised is not None:
-            self.raised[aboard.lease.id] = aboard.attempt.raised
+        self.raised[aboard.lease.id] = aboard.attempt.raised
         asked = aboard.attempt.asked or report.kind is Kind.ABANDONED
         self.ends.append((aboard.lease, stopped(report, timed_out=aboard.timed_out) if asked else report))
         self._on_end()

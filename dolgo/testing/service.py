@@ -42,6 +42,7 @@ class Service(Client):
         types = registry_of(tasks)
         begins_at = None if now is None else now.timestamp()
         self._patience = patience
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="dolgo-testing", daemon=True)
         self._thread.start()
@@ -60,17 +61,21 @@ class Service(Client):
 
     def close(self) -> None:
         """Stop what runs, and forget everything."""
-        if self._loop.is_closed():
+        if self._closed:
             return
+        self._closed = True
         super().close()
-        self._call(self._house.close())
-        self._end()
+        try:
+            self._call(self._house.close())
+        finally:
+            self._end()
 
     def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
         self._ears.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(self._patience)
+        if not self._thread.is_alive():  # else an `async def` handler holds the loop, and nothing here can stop it
+            self._loop.close()
 
     # -- time
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +90,14 @@ async def slow() -> None:
     await asyncio.sleep(600)
 
 
+@task(timeout=0.05, retries=1, backoff=0)
+async def first_raises(ctx: Context) -> None:
+    """Raise, and then take too long."""
+    if ctx.attempt == 1:
+        raise ValueError("first")
+    await asyncio.sleep(600)
+
+
 @task
 async def forever(ctx: Context) -> None:
     """Clean up, once it is told to stop."""
@@ -102,6 +113,19 @@ def watchful(ctx: SyncContext) -> None:
     while not ctx.cancelled:
         threading.Event().wait(0.005)
 
+
+BLOCKS = """
+import time
+from dolgo import task
+from dolgo.testing import Service
+
+@task
+async def blocks() -> None:
+    time.sleep(600)
+
+with Service([blocks], patience=0.3) as service:
+    service.result(service.submit(blocks))
+"""
 
 TYPES: list[Any] = [add, Multiply, flaky, poll, hopeless, split, collect, in_steps, slow, forever, watchful]
 
@@ -135,6 +159,13 @@ def test_what_the_handler_raised_is_the_cause_of_the_failure() -> None:
         run(flaky, fails=5)
     assert isinstance(raised.value.__cause__, ConnectionError)
     assert len(raised.value.task.attempts) == 3
+
+
+def test_what_an_earlier_attempt_raised_is_no_cause() -> None:
+    with pytest.raises(TaskFailed, match="timeout") as raised:
+        run(first_raises)
+    assert raised.value.error.code == "timeout"
+    assert not isinstance(raised.value.__cause__, ValueError)
 
 
 def test_what_is_no_task_type_is_refused() -> None:
@@ -301,6 +332,14 @@ def test_an_unknown_type_and_a_bad_option_are_refused(service: Service) -> None:
 def test_a_handler_that_hangs_is_named_by_the_time_it_took() -> None:
     with Service([forever], patience=0.3) as service, pytest.raises(TimeoutError, match=r"more than 0\.3 s"):
         service.result(service.submit(forever))
+
+
+def test_a_handler_that_holds_up_the_loop_does_not_hold_up_the_tests(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(BLOCKS)
+    ran = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == "TimeoutError: A handler has run for more than 0.3 s."
 
 
 def test_closing_stops_what_runs_and_leaves_no_thread() -> None:
