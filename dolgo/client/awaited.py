@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
@@ -78,11 +78,11 @@ class AsyncClient:
         """What the handler returned, once it has. Raises `TaskFailed` or `TaskCancelled` with the error, and `WaitTimeout`."""
         return await self.run(verbs.result(self.rules, id_of(task), timeout))
 
-    def list(self, **filters: Unpack[Filters]) -> AsyncIterator[TaskView]:
+    def list(self, **filters: Unpack[Filters]) -> AsyncGenerator[TaskView]:
         """The tasks that all filters let through, newest first. Pages are fetched as they are reached."""
         return self.each(verbs.listed(self.rules, filters))
 
-    def logs(self, task: Ref, *, attempt: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
+    def logs(self, task: Ref, *, attempt: int | None = None, follow: bool = False) -> AsyncGenerator[LogLine]:
         """The lines that the handler wrote, oldest first; with `follow` until the task has ended."""
         return self.each(streams.logs(self.rules, id_of(task), attempt, follow=follow))
 
@@ -94,7 +94,7 @@ class AsyncClient:
         type: str | None = None,
         status: str | None = None,
         queue: str | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """What happens: to one task, as it stands first, until it has ended; or to all, from now on, for ever.
 
         `after`: from behind an event, its `place` or its `seq`; 0 is the oldest there is. Cut connections and restarts are borne,

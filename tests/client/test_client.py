@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import logging
 import math
 import socket
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 import dolgo
-from dolgo.client import Accepted, NotDolgo, TaskCancelled, TaskFailed, Unanswered, WaitTimeout
+from dolgo.client import Accepted, AsyncClient, Client, NotDolgo, TaskCancelled, TaskFailed, Unanswered, WaitTimeout
 from dolgo.errors import Conflict, InvalidPayload, NotFound, Problem, Refused, StoreUnavailable, Unauthorized
 from dolgo.task.types import Status
 from tests.cli.conftest import Stub
@@ -249,6 +253,51 @@ def test_a_stream_that_never_ends_an_event_is_given_up(client: Any, stub: Stub) 
     stub.send_events("GET /events", more="data: " + "x" * (1 << 21))
     with pytest.raises(NotDolgo, match="has no end"):
         next(client.events())
+
+
+class Unending(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A stream with one event, which goes on until somebody closes it."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"id: e-4\nevent: task.status\ndata: {}\n\n"
+        raise AssertionError("nobody asked for more")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+    def transport(self) -> httpx.MockTransport:
+        answer = httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=self)
+        return httpx.MockTransport(lambda request: answer)
+
+
+def test_who_stops_listening_lets_go_of_the_stream() -> None:
+    stream = Unending()
+    with Client("http://x", transport=stream.transport()) as client:
+        for event in client.events():
+            assert event.seq == 0
+            break
+        assert stream.is_closed
+
+
+def test_who_stops_listening_lets_go_of_the_stream_on_a_loop() -> None:
+    async def listen() -> bool:
+        stream = Unending()
+        async with AsyncClient("http://x", transport=stream.transport()) as client:
+            async with contextlib.aclosing(client.events()) as events:
+                await anext(events)
+            return stream.is_closed
+
+    assert asyncio.run(listen())
 
 
 # -- by hand
