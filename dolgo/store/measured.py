@@ -26,7 +26,7 @@ from dolgo.metrics.catalog import (
 )
 from dolgo.metrics.tally import Spread, Tally
 from dolgo.store.base import Claimed, Store, Submitted
-from dolgo.task.types import FINAL, NewTask, Outcome, Settlement
+from dolgo.task.types import FINAL, NewTask, Outcome, Settlement, Status
 
 VERBS = (
     "submit", "get", "list", "find", "details", "claim", "renew", "settle", "note", "notes", "cancel", "asked", "retry", "delete",
@@ -49,6 +49,7 @@ def _timed(call: Verb, name: str, tally: Tally) -> Verb:
     labels = (name,)
     counted = _COUNTED.get(name)
     spread: Spread | None = None  # kept, because every request comes by here
+    tally.count(ERRORS, labels, 0)
 
     async def timed(*arguments: Any, **named: Any) -> Any:
         nonlocal spread
@@ -94,7 +95,15 @@ def _claimed(tally: Tally, answer: Claimed, *_: object) -> None:
     for kind, leases in groupby(answer.leases, _kind):
         waits = [max(0.0, now - lease.run_at) for lease in leases]
         tally.spread(WAIT, kind).add_all(waits)
+        if kind not in tally.counted(CLAIMED):
+            _begun(tally, *kind)
         tally.count(CLAIMED, kind, len(waits))
+
+
+def _begun(tally: Tally, queue: str, type: str) -> None:
+    """What alerts look at is there as 0 first: Prometheus takes a counter that begins at 1 for one that never grew."""
+    tally.count(FENCED, (queue, type), 0)
+    tally.count(SETTLED, (queue, type, Status.FAILED), 0)
 
 
 def _settled(tally: Tally, took: Sequence[bool], settlements: Sequence[Settlement]) -> None:

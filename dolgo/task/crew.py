@@ -68,6 +68,8 @@ class Crew:
         self._boarding: deque[Lease] = deque()  # leases with a slot, for which a single child is not ready yet
         self._blocking: frozenset[str] = frozenset()
         self._deaths = {"loop": 0, "single": 0}  # of young children in a row
+        for kind in self._deaths:
+            self._tally.count(CHILDREN, (kind,), 0)
         self._greeted_once = False
         self._draining = False  # nothing is begun any more
         self._closing = False

@@ -72,8 +72,9 @@ class Figures:
             readings |= {
                 catalog.SLOTS.name: [((), self._slots)],
                 catalog.USED.name: [((), worker.running)],
-                catalog.TURNED.name: [((), worker.turned_ago)],
             }
+            if not worker.draining:  # its claim loop has ended for good, which is no fault
+                readings[catalog.TURNED.name] = [((), worker.turned_ago)]
         return readings
 
     async def _of_the_store(self) -> Readings:

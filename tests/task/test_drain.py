@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dolgo.metrics.tally import Tally
 from dolgo.task import worker as work_room
+from dolgo.task.figures import Figures
 from dolgo.task.fleet import Fleet
 from dolgo.task.types import Outcome, Status
 from dolgo.task.worker import Worker
@@ -42,6 +44,15 @@ async def test_a_worker_of_this_process_drains_at_once(any_yard: Yard) -> None:
     id = await any_yard.one("quick")
     await asyncio.sleep(0.3)
     assert await any_yard.statuses([id]) == [Status.QUEUED]
+
+
+async def test_a_worker_that_has_drained_is_not_taken_for_one_whose_claims_stand_still(any_yard: Yard) -> None:
+    worker = await any_yard.start()
+    figures = Figures(any_yard.manager, Fleet(any_yard.store.store), worker, Tally(), version="1", slots=5, whole=False)
+    assert b"\ndolgo_worker_claim_age_seconds " in (await figures.page(""))[0]
+    await any_yard.manager.drain(worker.id)
+    await is_said(any_yard, "drained")
+    assert b"\ndolgo_worker_claim_age_seconds " not in (await figures.page(""))[0]
 
 
 async def test_a_busy_worker_hears_soon_what_was_said_in_another_process(any_yard: Yard) -> None:
