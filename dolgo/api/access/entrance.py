@@ -24,6 +24,7 @@ log = logging.getLogger("dolgo.access")
 
 FRESH = 2.0  # seconds; what is known of the tokens is read anew if it is older, while requests go on
 STALE = 4.0  # seconds; older than that nobody is let in by it, so what was revoked is refused within 5 s
+MOMENT = 1.0  # seconds that a scrape waits for the tokens: it has little time, and has to be answered when the store is away
 PAUSE = 0.2  # seconds at least between two reads: a flood of made up tokens must not become one of the store
 LONGEST = 8_192  # bytes of a credential
 
@@ -72,7 +73,8 @@ class Entrance:
         if route.scope is None or route.path in self._public:
             return ANYBODY
         try:
-            caller = await self._named(headers.get(b"authorization"))
+            table = await (self._last_known() if route.scope is Scope.METRICS else self._table())
+            caller = await self._named(headers.get(b"authorization"), table)
             if not caller.may(route.scope):
                 raise Forbidden(f"This needs the scope `{route.scope}`, which {caller.who} does not have.", scope=route.scope)
         except (Unauthorized, Forbidden) as error:
@@ -86,8 +88,7 @@ class Entrance:
         now = self._monotonic() + self._offset
         return bool(self._admin) or self._verifier is not None or any(token.state(now) == "valid" for token, _ in table.values())
 
-    async def _named(self, sent: bytes | None) -> Caller:
-        table = await self._table()
+    async def _named(self, sent: bytes | None, table: Mapping[str, tuple[Token, Caller]]) -> Caller:
         if not (self._guarded or table or _is_ours(sent)):
             return ANYBODY
         if sent is None:
@@ -128,6 +129,16 @@ class Entrance:
             if age > STALE:
                 await _outlived(reading)
         return self._known
+
+    async def _last_known(self) -> Mapping[str, tuple[Token, Caller]]:
+        """The tokens, and while the store is away as they were when they could last be read: metrics are wanted just then."""
+        try:
+            async with asyncio.timeout(MOMENT):
+                return await self._table()
+        except (StoreUnavailable, TimeoutError):
+            if self._read_at == -math.inf:
+                raise StoreUnavailable("The tokens cannot be read now: the store cannot be used.") from None
+            return self._known
 
     async def _newer(self) -> Mapping[str, tuple[Token, Caller]]:
         """The tokens as they are now: one may have been made a moment ago."""

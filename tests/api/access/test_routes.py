@@ -11,6 +11,7 @@ import pytest
 from dolgo.api.access.entrance import STALE, Entrance, House
 from dolgo.api.app import ROUTES
 from dolgo.api.route import Of, Route
+from dolgo.errors import StoreUnavailable
 from dolgo.task.tokens import Scope, Tokens
 from tests.api.web import WORKER, Web, client, refused
 
@@ -144,6 +145,25 @@ async def test_a_token_made_a_moment_ago_is_good_and_one_that_was_revoked_is_not
         await web.tokens.revoke(second.split("_")[1])
         now[0] += STALE + 0.1
         assert (await ask(web, route, None, http=http)).status_code == 401, "the last revoked must not open the door"
+
+
+async def test_metrics_are_told_while_the_tokens_cannot_be_read_to_who_could_have_them_before(web: Web) -> None:
+    metrics, queues = (next(route for route in ROUTES if route.path == path) for path in ("/metrics", "/queues"))
+    token = await secret(web, Scope.METRICS, Scope.READ)
+    now = [100.0]
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    async with client(web.make(entrance=Entrance(Tokens(web.store), monotonic=lambda: now[0]))) as http:
+        assert (await ask(web, metrics, token, http=http)).status_code == 200
+        web.store.records = away  # type: ignore[assignment]
+        now[0] += 100 * STALE
+        assert (await ask(web, metrics, token, http=http)).status_code == 200
+        assert (await ask(web, metrics, None, http=http)).status_code == 401
+        refused(await ask(web, queues, token, http=http), 503, "store-unavailable")
+    async with client(web.make(entrance=Entrance(Tokens(web.store)))) as http:
+        refused(await ask(web, metrics, token, http=http), 503, "store-unavailable")
 
 
 async def test_requests_beyond_a_rate_are_told_when_to_come_again(web: Web) -> None:
