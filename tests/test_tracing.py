@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -11,8 +12,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from dolgo import tracing
+from dolgo import Context, SyncContext, task, tracing
 from dolgo.runner.frames import Job
+from dolgo.testing import Service
 from dolgo.tracing import Trace
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -107,3 +109,43 @@ def test_a_handler_that_fails_shows_in_its_span(exporter: InMemorySpanExporter) 
     ran = spans(exporter)["run echo"]
     assert not ran.status.is_ok
     assert [event.name for event in ran.events] == ["exception"]
+
+
+@task
+async def part() -> None:
+    """Does nothing."""
+
+
+@task(retries=1, backoff=0)
+async def whole(ctx: Context) -> str:
+    """Fails, then submits."""
+    if ctx.attempt == 1:
+        raise ValueError("broken")
+    return await ctx.submit("part")
+
+
+@task(retries=1, backoff=0)
+def whole_in_a_thread(ctx: SyncContext) -> str:
+    """The same in a thread."""
+    if ctx.attempt == 1:
+        raise ValueError("broken")
+    return ctx.submit("part")
+
+
+@pytest.mark.parametrize("handler", [whole, whole_in_a_thread])
+def test_each_attempt_leads_back_to_its_submit_and_a_task_of_a_handler_to_that_attempt(
+    exporter: InMemorySpanExporter, handler: Any
+) -> None:
+    with Service([part, whole, whole_in_a_thread]) as service:
+        service.result(service.result(service.submit(handler)))
+    found = exporter.get_finished_spans()
+    assert sorted(span.name for span in found) == sorted(
+        [f"submit {handler.__name__}", *[f"run {handler.__name__}"] * 2, "submit part", "run part"]
+    )
+    sent, ran = spans(exporter)[f"submit {handler.__name__}"], [span for span in found if span.name == f"run {handler.__name__}"]
+    assert [[link.context.span_id for link in span.links] for span in ran] == [[sent.context.span_id]] * 2
+    assert [dict(span.attributes or {})["dolgo.task.attempt"] for span in ran] == [1, 2]
+    child, its_run = spans(exporter)["submit part"], spans(exporter)["run part"]
+    assert child.parent
+    assert child.parent.span_id == ran[1].context.span_id
+    assert [link.context.span_id for link in its_run.links] == [child.context.span_id]

@@ -221,13 +221,13 @@ class Attempt:
             if (notebook := self._open()) is not None:
                 notebook.progress(value)
 
-    def ask(self, verb: Verb, *, name: str = "", body: bytes = b"") -> Future[bytes]:
+    def ask(self, verb: Verb, *, name: str = "", body: bytes = b"", extras: bytes | None = None) -> Future[bytes]:
         """The worker's answer. Raises `RuntimeError` when the attempt is over, and `Stopped` in a thread that is to stop."""
         if self._over:
             raise RuntimeError("this attempt is over; what it left running can ask for nothing")
         if self.asked and self.thread is not None:
             raise Stopped
-        return self._shared.questions.ask(self.job.key, verb, name=name, body=body)
+        return self._shared.questions.ask(self.job.key, verb, name=name, body=body, extras=extras)
 
     def _open(self) -> Notebook | None:
         """The notebook, which is about to change; None when there is nobody left to read it."""

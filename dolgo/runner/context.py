@@ -7,6 +7,7 @@ import logging
 import sys
 from asyncio import wrap_future
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar, overload
 
 import msgspec
@@ -115,12 +116,13 @@ class _Base:
             self._steps = Steps(self._desk, attempt=self.attempt)
         return self._steps
 
-    def _to_submit(self, type: str, payload: Any, options: dict[str, Any]) -> tuple[Desk, str, bytes]:
-        """Where to ask, by what number, for what."""
+    def _submitted(self, type: str, payload: Any, options: dict[str, Any]) -> Future[bytes]:
+        """The id of a task that the worker is asked to submit, once it has."""
         if self._desk is None:
             raise RuntimeError("there is no worker to submit to: this context was made by hand")
-        body = {"type": type, "payload": {} if payload is None else payload, **options}
-        return self._desk, self._get_steps().number(), encode(body, limit=MOST_SUBMIT, what="what is submitted")
+        task = {"type": type, "payload": {} if payload is None else payload, **options}
+        number, body = self._get_steps().number(), encode(task, limit=MOST_SUBMIT, what="what is submitted")
+        return self._desk.ask(Verb.SUBMIT, name=number, body=body, extras=tracing.submitted(None, type))
 
 
 class Context(_Base):
@@ -156,8 +158,7 @@ class Context(_Base):
 
         When the handler runs again, the n-th call, or the n-th in the same step, is given the task of the first time and submits
         nothing. Raises `dolgo.errors.Refused` with the reason if it is refused."""
-        desk, number, body = self._to_submit(type, payload, options)
-        answer = await wrap_future(desk.ask(Verb.SUBMIT, name=number, body=body))
+        answer = await wrap_future(self._submitted(type, payload, options))
         return _id.decode(answer)
 
     @property
@@ -193,8 +194,7 @@ class SyncContext(_Base):
 
         When the handler runs again, the n-th call, or the n-th in the same step, is given the task of the first time and submits
         nothing. Raises `dolgo.errors.Refused` with the reason if it is refused."""
-        desk, number, body = self._to_submit(type, payload, options)
-        return _id.decode(desk.ask(Verb.SUBMIT, name=number, body=body).result())
+        return _id.decode(self._submitted(type, payload, options).result())
 
     @property
     def parents(self) -> Parents:

@@ -21,7 +21,7 @@ class Desk(Protocol):
     def progress(self, value: bytes) -> None:
         """Replace how far it is (JSON)."""
 
-    def ask(self, verb: Verb, *, name: str = "", body: bytes = b"") -> Future[bytes]:
+    def ask(self, verb: Verb, *, name: str = "", body: bytes = b"", extras: bytes | None = None) -> Future[bytes]:
         """The worker's answer as JSON. Raises `Refused`, and what `ask` itself raises: `RuntimeError` when it is over."""
 
 

@@ -149,6 +149,7 @@ class Ask(Struct, array_like=True, frozen=True, gc=False):
     verb: Verb
     name: str = ""
     body: bytes = b""  # JSON
+    extras: bytes | None = None  # JSON, of the task that is to be submitted: where it comes from
 
 
 class Asks(Struct, array_like=True, tag="asks", frozen=True):

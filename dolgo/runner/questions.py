@@ -19,13 +19,13 @@ class Questions:
         self._numbers = itertools.count()
         self._open: dict[int, tuple[int, Future[bytes]]] = {}  # number → (key of the job, its answer)
 
-    def ask(self, key: int, verb: Verb, *, name: str, body: bytes) -> Future[bytes]:
+    def ask(self, key: int, verb: Verb, *, name: str, body: bytes, extras: bytes | None) -> Future[bytes]:
         """The answer as JSON, once it is there; or `Refused`, with the worker's reason."""
         answer: Future[bytes] = Future()
         answer.set_running_or_notify_cancel()  # from now on it cannot be cancelled, only be ignored
         number = next(self._numbers)
         self._open[number] = (key, answer)
-        self._send(pack(Asks([Ask(key, number, verb, name, body)])))
+        self._send(pack(Asks([Ask(key, number, verb, name, body, extras)])))
         return answer
 
     def answered(self, answers: list[Answer]) -> None:

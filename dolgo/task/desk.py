@@ -91,7 +91,7 @@ class Desk:
         note = Note(lease.id, lease.token, f"{SUBMITTED}{lease.generation}/{ask.name}", _encode(id))
         if (before := dict(await self._store.notes(lease.id, note.key)).get(note.key)) is not None:
             return before  # by an attempt before this one; the task may have ended and been deleted since
-        submission = replace(submission, extras=tracing.passed_on(lease.extras))
+        submission = replace(submission, extras=tracing.passed_on(ask.extras) or tracing.passed_on(lease.extras))
         stored = await self._submit_as(submission, id=id, notes=[note])
         if stored is None:
             raise _lost(lease)

@@ -52,7 +52,8 @@ class Inside:
     def begin(self, lease: Lease) -> None:
         """Have an attempt run."""
         key = next(self._keys)
-        job = Job(key, math.inf, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags)
+        job = Job(key, math.inf, lease.id, lease.type, lease.hash, lease.queue, lease.payload, lease.attempt, lease.tags,
+                  lease.extras)  # fmt: skip
         attempt = _Watched(job, self._shared)
         aboard = self._aboard[key] = _Aboard(lease, attempt)
         attempt.task = self._loop.create_task(attempt.run(self._ended))
