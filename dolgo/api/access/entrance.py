@@ -73,8 +73,7 @@ class Entrance:
         if route.scope is None or route.path in self._public:
             return ANYBODY
         try:
-            table = await (self._last_known() if route.scope is Scope.METRICS else self._table())
-            caller = await self._named(headers.get(b"authorization"), table)
+            caller = await self._named(headers.get(b"authorization"), outage=route.scope is Scope.METRICS)
             if not caller.may(route.scope):
                 raise Forbidden(f"This needs the scope `{route.scope}`, which {caller.who} does not have.", scope=route.scope)
         except (Unauthorized, Forbidden) as error:
@@ -88,7 +87,9 @@ class Entrance:
         now = self._monotonic() + self._offset
         return bool(self._admin) or self._verifier is not None or any(token.state(now) == "valid" for token, _ in table.values())
 
-    async def _named(self, sent: bytes | None, table: Mapping[str, tuple[Token, Caller]]) -> Caller:
+    async def _named(self, sent: bytes | None, *, outage: bool = False) -> Caller:
+        """Who sent it. With `outage` that is told while the store is away, too."""
+        table = await (self._last_known() if outage else self._table())
         if not (self._guarded or table or _is_ours(sent)):
             return ANYBODY
         if sent is None:
