@@ -19,11 +19,11 @@ from tests.blackbox.server import DOLGO, Server
 from tests.docs.pages import DOCS, PAGES, README, RUSSIAN, blocks, name, write_task_files
 
 ADDRESS = "localhost:8080"
-ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|dolgo_[0-9a-f]{12}_[0-9a-f]{48}")  # of a task; a token
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?")
 LEFT_OUT = "…"
 VARIES = re.compile(f"({ID.pattern})|({TIME.pattern})|({LEFT_OUT})")
-WITHOUT_SERVER = {"prune", "doctor"}
+WITHOUT_SERVER = {"prune", "doctor", "token", "secret"}
 SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker ", "kill -9"
 A_SHELL = DOCS / "how-to/run-several-machines.md"  # one session: test_several_machines.py
 CURLS_OWN_TYPE = "application/x-www-form-urlencoded"
