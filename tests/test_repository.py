@@ -27,10 +27,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 # below. Of the names that fit a module the longest counts.
 LAYERS = [
     {"dolgo.version", "dolgo.errors", "dolgo.task.types"},
-    {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.finite", "dolgo.metrics"},
+    {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.finite", "dolgo.metrics", "dolgo.tracing"},
     {"dolgo.settings", "dolgo.client"},
-    {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.metrics", "dolgo.tracing"},
-    {"dolgo.settings"},
     {"dolgo.runner", "dolgo.store"},
     {"dolgo.task.feed", "dolgo.task.epoch", "dolgo.stores"},
     {"dolgo", "dolgo.task.notify"},  # `dolgo` itself: the public names, for task types alone
