@@ -29,7 +29,7 @@ from dolgo.metrics.tally import Tally
 from dolgo.reloading import reload
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
-from dolgo.settings import Settings
+from dolgo.settings import Settings, for_tasks
 from dolgo.store.base import Store
 from dolgo.store.measured import measure
 from dolgo.stores import open_store
@@ -100,7 +100,7 @@ class Parts:
         self.setup = Setup(
             settings.tasks, max(1, settings.slots), settings.max_result, settings.reload, settings.log_format, settings.grace
         )
-        self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
+        self.environ = {**for_tasks(os.environ), "DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.follower = Follower(store, self.manager.callbacks, id=Ids(time.time).new())
         self.courier = self._courier(self.worker) if self.worker else None
@@ -187,12 +187,13 @@ async def _start(parts: Parts, stop: Stop) -> None:
     stop.tasks.append(asyncio.create_task(parts.figures.watch_loop()))
     parts.follower.start()
     try:
+        await Vault(parts.store).valid()  # made at the first start, so that receivers can have it before anything is signed
         if parts.worker is None and parts.settings.tasks:
             await announce(parts.manager, parts.setup, parts.environ)
         if parts.worker:
             await parts.worker.start()
     except Refused as error:
-        raise StoreUnusable(f"The task types could not be announced: {error}") from error
+        raise StoreUnusable(f"The store does not take what is written at a start: {error}") from error
     if parts.courier:
         parts.courier.start()
     if parts.worker and parts.settings.reload:

@@ -119,6 +119,11 @@ class Setting:
         return isinstance(self.row.kind, Secret)
 
     @property
+    def private(self) -> bool:
+        """Whether it is, or may hold, a secret of the service, which task code has no use for."""
+        return self.secret or (isinstance(self.row.kind, Url) and self.row.commands != ("client",))
+
+    @property
     def flag(self) -> str:
         """Its flag on the command line."""
         return "--" + self.name.replace("_", "-")
@@ -157,6 +162,12 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     meant = {"DOLGO_" + setting.name.upper(): setting.env for setting in TABLE}
     strays = sorted(name for name in environ if name.startswith("DOLGO_") and name not in known)
     return [name + _near(name, meant) for name in strays]
+
+
+def for_tasks(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment as task code has it: without the secrets of the service."""
+    private = {setting.env for setting in TABLE if setting.private}
+    return {name: value for name, value in environ.items() if name.removesuffix(IN_FILE) not in private}
 
 
 def _winner(

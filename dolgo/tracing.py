@@ -6,8 +6,8 @@ sets up an SDK in the process, by `opentelemetry-instrument` or in a file of tas
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -42,7 +42,7 @@ def read(headers: Mapping[bytes, bytes]) -> Trace | None:
     sent = headers.get(b"traceparent")
     if sent is None or not _PARENT.fullmatch(sent):
         return None
-    state = headers.get(b"tracestate", b"")
+    state = headers.get(b"tracestate", b"").strip()
     return Trace(sent.decode(), state.decode() if _STATE.fullmatch(state) else None)
 
 
@@ -89,6 +89,25 @@ def running(job: Any) -> AbstractContextManager[object]:
             "dolgo.task.attempt": job.attempt,
         },
     )
+
+
+def telling(extras: bytes | None, type: str) -> AbstractContextManager[dict[str, str]]:
+    """The headers of a request that tells of a task with these extras. With OpenTelemetry it is in a producer's span."""
+    return _span_of_telling(extras, type) if INSTALLED else nullcontext(_carried(of(extras)))
+
+
+@contextmanager
+def _span_of_telling(extras: bytes | None, type: str) -> Iterator[dict[str, str]]:
+    headers: dict[str, str] = {}
+    sent = _carried(of(extras))
+    with trace.get_tracer("dolgo").start_as_current_span(
+        f"callback {type}",
+        propagate.extract(sent) if sent else None,
+        trace.SpanKind.PRODUCER,
+        {"messaging.system": "dolgo", "messaging.operation.type": "send", "dolgo.task.type": type},
+    ):
+        propagate.inject(headers)
+        yield headers
 
 
 def _carried(found: Trace) -> dict[str, str]:

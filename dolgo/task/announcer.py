@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 
 from dolgo.errors import BadTaskType
@@ -23,7 +22,7 @@ async def announce(manager: Manager, setup: Setup, environ: Mapping[str, str]) -
             greeting.set_result(Refused(f"the child that loads the task types exited with code {code}"))
 
     child = await Child.spawn(
-        "loop", setup, on_hello=greeting.set_result, on_reports=lambda _: None, on_exit=gone, environ={**os.environ, **environ}
+        "loop", setup, on_hello=greeting.set_result, on_reports=lambda _: None, on_exit=gone, environ=environ
     )
     try:
         hello = await greeting

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import signal
 import time
 from collections import deque
@@ -56,7 +55,7 @@ class Crew:
         tally: Tally | None = None,
     ) -> None:
         self._setup = setup
-        self._environ = {**os.environ, **environ}
+        self._environ = environ
         self._ended = ended
         self._hello = hello
         self._wrote = wrote

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,7 @@ from dolgo.egress.urls import flaw_of
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, Refused, TooLarge, UnknownType
 from dolgo.task.announced import Announced
 from dolgo.task.batch import REF, Batch, arranged
-from dolgo.task.callbacks.cursor import Book
+from dolgo.task.callbacks.cursor import UNTOLD, Book
 from dolgo.task.callbacks.wish import Callback, kept
 from dolgo.task.ids import Ids
 from dolgo.task.types import Dependency, NewTask, OnParentFailure, TypeInfo
@@ -138,7 +139,7 @@ class Intake:
             1 + retries,
             submission.tags,
             options.get("timeout") if submission.timeout is None else submission.timeout,
-            options.get("keep") if submission.keep is None else submission.keep,
+            _kept(submission, options),
             0.0,
             submission.expires_at,
             (),
@@ -163,6 +164,12 @@ def unknown_parents(ids: Sequence[str], depends_on: Sequence[Sequence[str]], *, 
 
 def _missing(id: str) -> str:
     return "only the tasks of a batch can name one another" if id.startswith(REF) else f"there is no task {id}"
+
+
+def _kept(submission: Submission, options: Mapping[str, Any]) -> float | None:
+    """How long, in seconds; a task with a callback at least so long that it is seen to."""
+    keep: float | None = options.get("keep") if submission.keep is None else submission.keep
+    return keep if submission.callback is None or keep is None else max(keep, UNTOLD)
 
 
 def _unique_key(submission: Submission, options: Mapping[str, object]) -> str | None:

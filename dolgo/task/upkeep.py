@@ -118,7 +118,7 @@ class Upkeep:
             moved = await self._store.cascade(CASCADED)
 
     async def prune(self) -> None:
-        await self._in_rounds(lambda: self._store.prune(self._keeping.keep, AT_ONCE))
+        await self._in_rounds(lambda: Book(self._store).prune(self._keeping.keep, AT_ONCE))
 
     async def trim(self) -> None:
         keep, most = self._keeping.event_keep, self._keeping.event_limit

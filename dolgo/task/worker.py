@@ -48,7 +48,7 @@ class Options(Struct, frozen=True):
     drain_timeout: float  # seconds
     queues: frozenset[str] | None  # None: all
     setup: link.Setup  # of its children
-    environ: Mapping[str, str]  # theirs, beside this process's own
+    environ: Mapping[str, str]  # theirs
     tally: Tally = field(default_factory=Tally)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from standardwebhooks import Webhook
 
 from dolgo.egress.addresses import Allowed
@@ -24,7 +25,7 @@ from dolgo.task.callbacks.post import Policy, Post
 from dolgo.task.callbacks.secret import BOTH, Vault, signatures
 from dolgo.task.callbacks.wish import TYPE, Callback, Delivery, kept
 from dolgo.task.ids import Ids
-from dolgo.task.types import NewTask, Query, Task
+from dolgo.task.types import Event, NewTask, Query, Status, Task
 from tests.callbacks.receiver import Receiver
 from tests.store.build import claim, done, failed, fresh_id, hold, read, submit, task
 from tests.store.clock import Clock
@@ -168,8 +169,8 @@ async def finished(store: Store, result: bytes = b"1") -> Task:
 
 async def delivered(store: Store, end: Task, status: str, url: str, policy: Policy) -> Report:
     """How the delivery of an end goes, as the first attempt of its task."""
-    payload = msgspec.json.encode(Delivery(end.id, status, await store.now(), url))
-    await submit(store, task(type=TYPE, payload=payload))
+    event = Event(1, await store.now(), end.id, end.type, end.queue, Status(status), 1)
+    await submit(store, replace(follower_room.delivery(event, Callback(url), end), id=fresh_id()))
     (lease,) = (await claim(store, types=frozenset({TYPE}))).leases
     post = Post(store, Vault(store), policy, lambda: 1.0)
     try:

@@ -55,7 +55,7 @@ class Yard:
     ) -> Worker:
         """A worker that is not started yet."""
         setup = Setup(paths, slots, 1 << 20, grace=grace)
-        options = Options("test", slots, lease, drain_timeout, None, setup, {})
+        options = Options("test", slots, lease, drain_timeout, None, setup, os.environ)
         made = Worker(self.manager, Fleet(self.store.store), id=f"worker-{len(self.workers) + 1}", options=options)
         self.workers.append(made)
         return made

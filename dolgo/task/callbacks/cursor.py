@@ -10,6 +10,9 @@ from msgspec import Struct
 from dolgo.store.base import Bell, Store
 from dolgo.task.types import Put, Record, Task
 
+UNTOLD = 60.0  # seconds a task with a callback is kept at least, so that it is read before it goes
+BEHIND = 30.0  # seconds: while the log is followed later than this, nothing is pruned
+
 KEY = "callbacks/cursor"
 TOLD = "callbacks/of/"  # and the task's id: which deliveries were made for it
 
@@ -43,6 +46,22 @@ class Book:
         """The cursor and its version; None if no task ever had a callback."""
         found = await self._record()
         return None if found is None else (_decode(found.value), found.version)
+
+    async def passed(self, time: float) -> bool:
+        """Whether nothing that happened until then has still to be looked at."""
+        found = await self.read()
+        if found is None:
+            return True
+        page = await self._store.events(found[0].seq, 1)
+        return not page.events or page.events[0].time > time
+
+    async def prune(self, keep: float, limit: int) -> int:
+        """As the store's, but nothing goes before it was looked at."""
+        if await self.read() is None:
+            return await self._store.prune(keep, limit)
+        if not await self.passed(await self._store.now() - BEHIND):
+            return 0
+        return await self._store.prune(max(keep, UNTOLD), limit)
 
     async def deliveries(self, task: Task) -> list[Task]:
         """The tasks that tell of a task's ends, oldest first."""

@@ -12,18 +12,18 @@ import httpx
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from dolgo import tracing
 from dolgo.egress.addresses import Allowed
 from dolgo.egress.transport import client
 from dolgo.runner.link import Fault, Kind, Report
 from dolgo.store.base import Store
 from dolgo.task.callbacks.secret import Vault, signatures
 from dolgo.task.callbacks.wish import Delivery
-from dolgo.task.types import ErrorCode, Lease, Status, Task
+from dolgo.task.types import ErrorCode, Lease
 
 log = logging.getLogger("dolgo.callbacks")
 
 TIMEOUT = 15.0  # seconds until the head of the answer must be here; its body is not read
-LARGEST = 256 * 1024  # bytes of a result that is sent; a larger one is linked to
 PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0)  # seconds before the next try; the last repeats
 GONE = 410  # the receiver wants no more
 
@@ -76,7 +76,8 @@ class Post:
         """How it went; never raises but when it is cancelled."""
         order = _decode(lease.payload)
         try:
-            status, after = await self._send(lease.id, order)
+            with tracing.telling(lease.extras, order.type) as traced:
+                status, after = await self._send(lease.id, order, traced)
         except PermissionError as error:
             return _refused(f"{error}, and the setting `callback_allow` does not list it.")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:  # OSError: no address, a reset
@@ -87,13 +88,14 @@ class Post:
             return _refused("The receiver answered 410: it wants no more.")
         return await self._again(lease, order, f"The receiver answered {status}.", after)
 
-    async def _send(self, id: str, order: Delivery) -> tuple[int, str | None]:
+    async def _send(self, id: str, order: Delivery, traced: dict[str, str]) -> tuple[int, str | None]:
         """Status and `Retry-After` of the answer."""
-        body = _encode(await self._body(order))
+        body = _encode(self._body(order))
         now = int(await self._store.now())
         headers = {
             "content-type": "application/json", "user-agent": "dolgo", "accept-encoding": "identity", "webhook-id": id,
             "webhook-timestamp": str(now), "webhook-signature": signatures(await self._vault.valid(), id, now, body),
+            **traced,
         }  # fmt: skip
         async with (
             asyncio.timeout(TIMEOUT),
@@ -101,20 +103,10 @@ class Post:
         ):
             return answer.status_code, answer.headers.get("retry-after")
 
-    async def _body(self, order: Delivery) -> Body:
-        (task,) = await self._store.get([order.task])
-        return Body(f"task.{order.status}", _moment(order.time), self._data(order, task))
-
-    def _data(self, order: Delivery, task: Task | None) -> Data:
-        """As the task stands; of one that is gone, or was retried meanwhile, the end alone."""
-        name = "" if task is None else task.type
-        if task is None or task.status != order.status:
-            return Data(order.task, order.status, name)
-        if task.status is not Status.DONE:
-            return Data(task.id, task.status, name, error=UNSET if task.error is None else task.error.message)
-        if len(task.result or b"") > LARGEST:
-            return Data(task.id, task.status, name, result_url=f"{self._policy.public_url.rstrip('/')}/tasks/{task.id}")
-        return Data(task.id, task.status, name, result=Raw(task.result or b"null"))
+    def _body(self, order: Delivery) -> Body:
+        link = f"{self._policy.public_url.rstrip('/')}/tasks/{order.task}" if order.linked else UNSET
+        data = Data(order.task, order.status, order.type, order.result, link, order.error)
+        return Body(f"task.{order.status}", _moment(order.time), data)
 
     async def _again(self, lease: Lease, order: Delivery, reason: str, after: str | None) -> Report:
         """Another try, unless it would come too late: not before the receiver wants it."""

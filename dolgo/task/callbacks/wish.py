@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 TYPE = "dolgo.callback"  # of the tasks that deliver
 QUEUE = "dolgo"  # where they stand, in the way of nobody
@@ -21,13 +21,17 @@ class Callback(Struct, frozen=True, omit_defaults=True):
     on: tuple[End, ...] = ENDS
 
 
-class Delivery(Struct, frozen=True):
-    """The payload of a task that delivers."""
+class Delivery(Struct, frozen=True, omit_defaults=True):
+    """The payload of a task that delivers: with how it ended, as the task may be retried, pruned or deleted meanwhile."""
 
     task: str  # whose end it is
     status: str  # that it came to
     time: float  # when
     url: str
+    type: str = ""  # of the task
+    result: Raw | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    linked: bool = False  # there is a result, but it is too large
 
 
 class _Extras(Struct, frozen=True):
@@ -40,7 +44,7 @@ _decode = msgspec.json.Decoder(_Extras).decode
 
 def kept(callback: Callback, beside: bytes | None = None) -> bytes:
     """The extras of a task with this callback, and with what is there already."""
-    others: dict[str, msgspec.Raw] = msgspec.json.decode(beside, type=dict[str, msgspec.Raw]) if beside else {}
+    others: dict[str, Raw] = msgspec.json.decode(beside, type=dict[str, Raw]) if beside else {}
     return _encode({**others, "callback": callback})
 
 
