@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from dolgo import Context, SyncContext, task, tracing
 from dolgo.runner.frames import Job
-from dolgo.testing import Service
+from dolgo.task.callbacks.wish import Callback, kept, wish_of
 from dolgo.tracing import Trace
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -40,7 +40,7 @@ def spans(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 
 
 def test_what_a_request_says_of_its_trace_is_read() -> None:
-    assert tracing.read({b"traceparent": PARENT.encode(), b"tracestate": b"a=1"}) == Trace(PARENT, "a=1")
+    assert tracing.read({b"traceparent": PARENT.encode(), b"tracestate": b"a=1 "}) == Trace(PARENT, "a=1")
     assert tracing.read({}) is None
 
 
@@ -53,7 +53,7 @@ def test_a_trace_that_cannot_be_used_is_as_if_it_were_not_sent(sent: bytes) -> N
     assert tracing.read({b"traceparent": sent}) is None
 
 
-@pytest.mark.parametrize("state", [b"", b"x" * 600, b"caf\xe9"])
+@pytest.mark.parametrize("state", [b"", b" ", b"x" * 600, b"caf\xe9"])
 def test_a_state_that_cannot_be_used_does_not_cost_the_trace(state: bytes) -> None:
     assert tracing.read({b"traceparent": PARENT.encode(), b"tracestate": state}) == Trace(PARENT)
 
@@ -101,6 +101,24 @@ def test_a_task_that_says_nothing_of_its_trace_begins_one(exporter: InMemorySpan
     with tracing.running(job(None)):
         pass
     assert not spans(exporter)["run echo"].links
+
+
+def test_a_wish_to_be_told_and_a_trace_travel_together() -> None:
+    extras = kept(Callback("https://a.example"), tracing.submitted(Trace(PARENT, "a=1"), "echo"))
+    assert tracing.of(extras) == Trace(PARENT, "a=1")
+    assert wish_of(extras) == Callback("https://a.example")
+
+
+def test_telling_a_receiver_is_a_span_of_the_same_trace(exporter: InMemorySpanExporter) -> None:
+    extras = kept(Callback("https://a.example"), tracing.submitted(Trace(PARENT, "a=1"), "echo"))
+    with tracing.telling(extras, "echo") as headers:
+        pass
+    told = spans(exporter)["callback echo"]
+    assert told.kind is trace.SpanKind.PRODUCER
+    assert told.context.trace_id == TRACE_ID
+    assert told.parent
+    assert told.parent.span_id == spans(exporter)["submit echo"].context.span_id
+    assert headers == {"traceparent": f"00-{TRACE_ID:032x}-{told.context.span_id:016x}-01", "tracestate": "a=1"}
 
 
 def test_a_handler_that_fails_shows_in_its_span(exporter: InMemorySpanExporter) -> None:

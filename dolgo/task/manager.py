@@ -18,7 +18,6 @@ from dolgo.task.announced import Announced
 from dolgo.task.backoff import Random, pause
 from dolgo.task.batch import Batch, single
 from dolgo.task.callbacks.cursor import Book
-from dolgo.task.callbacks.wish import wish_of
 from dolgo.task.desk import Desk
 from dolgo.task.fleet import Fleet, Seen
 from dolgo.task.ids import Ids
@@ -288,7 +287,7 @@ class Manager:
 
     async def delete(self, id: str) -> None:
         """Gone. Raises NotFound, and Conflict unless the task was final and nobody needs it."""
-        if Ids.is_flagged(id) and await self._is_untold(id):
+        if Ids.is_flagged(id) and await self.callbacks.awaits(await self.get(id)):
             raise Conflict("Its callback has still to be taken up: try again in a moment.")
         (change,) = await self._store.delete([id])
         before = _known(id, change)
@@ -296,14 +295,6 @@ class Manager:
             raise Conflict("A task that has not ended depends on this one: cancel that one first, or let it end.")
         if change.refusal is not None:
             raise Conflict(f"The task is {before}: only one that has ended can be deleted. Cancel it first.")
-
-    async def _is_untold(self, id: str) -> bool:
-        """Whether nobody has seen yet to the callback of a task that has ended."""
-        (task,) = await self._store.get([id])
-        wish = None if task is None else wish_of(task.extras)
-        if task is None or task.finished_at is None or wish is None or task.status not in wish.on:
-            return False
-        return not await self.callbacks.passed(task.finished_at)
 
     async def cancel_all(self, queries: Sequence[Query], *, dry_run: bool = False) -> bulk.Bulk:
         """Cancel every task that one of the lists would show and that can be cancelled: up to 10,000 a call."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +15,28 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.blackbox.client import Client, until
+from tests.blackbox.client import Client, until, write_type
 from tests.blackbox.server import DOLGO, Process, Server
 from tests.callbacks.receiver import Receiver
 from tests.missing import need
 from tests.redis_server import DURABLE, RedisServer
 
 ALLOWED = {"DOLGO_CALLBACK_ALLOW": "127.0.0.1,127.0.0.2"}
+SOON_PRUNED = """
+import sys
+from dolgo import cli
+from dolgo.task import intake
+from dolgo.task.callbacks import cursor
+intake.UNTOLD = cursor.UNTOLD = 1.0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+SUBMITS = """
+from dolgo import Context, task
+
+@task
+async def submits(ctx: Context, url: str) -> str:
+    return await ctx.submit("long_task", {"seconds": 0}, callback=url)
+"""
 WITHIN = 20.0  # seconds for a delivery on a busy machine
 
 
@@ -95,6 +112,58 @@ def test_after_a_rotation_both_secrets_verify(server: Server, client: Client, re
     for valid in secret(server, "show"):
         Webhook(valid).verify(came.body, came.headers)
     assert secret(server, "show") == [new, old]
+
+
+def test_the_secret_is_there_from_the_first_start_on(tmp_path: Path, processes: list[Process]) -> None:
+    server = Server(tmp_path, "--slots", "0")
+    processes.append(server)
+    server.ready()
+    with sqlite3.connect(f"file:{tmp_path}/dolgo.db?mode=ro", uri=True) as database:
+        assert b"whsec_" in database.execute("SELECT value FROM record WHERE key = 'callbacks/secret'").fetchone()[0]
+    (first,) = secret(server, "show")
+    (second,) = secret(server, "rotate")
+    assert secret(server, "show") == [second, first]
+    (third,) = secret(server, "rotate")
+    assert secret(server, "show") == [third, second]  # rotating twice is how to be rid of one that strangers know
+
+
+def test_a_task_that_is_gone_is_told_of_in_full(tmp_path: Path, processes: list[Process], receiver: Receiver) -> None:
+    (tmp_path / "soon.py").write_text(SOON_PRUNED)
+    server = Process([sys.executable, "soon.py", "serve", "--port", "0"], tmp_path, ready=r"ready on (\S+)", environ=ALLOWED)
+    processes.append(server)
+    receiver.retry_after = "12"  # longer than until the next prune
+    url = server.ready().came_ready[1]  # type: ignore[index]
+    with Client(url) as client:
+        kept, deleted = submitted(client, f"{receiver.url}/later", keep=0), submitted(client, f"{receiver.url}/later?2")
+        receiver.until("/later", 1, WITHIN)
+        client.end(deleted)
+        until(lambda: client.http.delete(f"/tasks/{deleted}").status_code == 204, WITHIN, "it is deleted")
+        until(lambda: client.http.get(f"/tasks/{kept}").status_code == 404, 30.0, "it is pruned")
+        assert len(receiver.of("/later")) == 1
+        again = receiver.until("/later", 2, 40.0)[1]
+    assert json.loads(again.body)["data"] == {
+        "id": kept,
+        "status": "done",
+        "type": "long_task",
+        "result": {"result": "success"},
+    }
+
+
+def test_the_trace_goes_with_the_callback_of_a_task_and_of_those_its_handler_submits(
+    server: Server, client: Client, receiver: Receiver
+) -> None:
+    write_type(server.folder, "submits", SUBMITS)
+    server.kill(signal.SIGTERM)
+    server.wait()
+    server.start().wait_ready()
+    sent = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=1"}
+    with Client(server.url) as again:
+        body = {"type": "submits", "payload": {"url": f"{receiver.url}/ok?child"}, "callback": f"{receiver.url}/ok"}
+        assert again.http.post("/tasks", json=body, headers=sent).status_code == 202
+        assert again.http.post("/tasks/batch", json={"tasks": [body]}, headers=sent).status_code == 202
+    came = receiver.until("/ok", 2, WITHIN) + receiver.until("/ok?child", 2, WITHIN)
+    for one in came:
+        assert (one.headers["traceparent"][:35], one.headers["tracestate"]) == (sent["traceparent"][:35], "a=1")
 
 
 def test_an_answer_that_is_no_success_is_tried_again_under_the_same_id(client: Client, receiver: Receiver) -> None:

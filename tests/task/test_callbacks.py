@@ -14,12 +14,13 @@ import pytest
 from msgspec.structs import replace
 from standardwebhooks import Webhook
 
+from dolgo import tracing
 from dolgo.egress.addresses import Allowed
 from dolgo.errors import StoreUnavailable
 from dolgo.runner.link import Kind, Report
 from dolgo.store.base import Store, Submitted
 from dolgo.task.callbacks import follower as follower_room
-from dolgo.task.callbacks.cursor import Book
+from dolgo.task.callbacks.cursor import UNTOLD, Book
 from dolgo.task.callbacks.follower import Follower
 from dolgo.task.callbacks.post import Policy, Post
 from dolgo.task.callbacks.secret import BOTH, Vault, signatures
@@ -158,6 +159,83 @@ async def test_nobody_follows_before_there_is_a_callback(memory: Store) -> None:
     assert await Book(memory).read() is None
 
 
+async def test_what_nobody_has_looked_at_is_not_pruned_and_then_told_in_full(store: Store, clock: Clock) -> None:
+    book = Book(store)
+    await book.begin()
+    (id,) = await submit(store, wishing(keep=0.0))
+    (lease,) = (await claim(store)).leases
+    await store.settle([done(lease, b'{"sum":3}')])
+    clock.advance(1_000)
+    assert await book.prune(0.0, 10) == 0
+    follower = Follower(store, book, id="one")
+    follower.start()
+    (told,) = await until_delivered(store, 1)
+    await follower.stop()
+    assert await book.prune(0.0, 10) == 1
+    assert await store.get([id]) == [None]
+    assert msgspec.json.decode(told.payload, type=Delivery).result == msgspec.Raw(b'{"sum":3}')
+    assert told.keep == 0.0
+
+
+async def test_when_nothing_happens_any_more_it_is_known_that_all_was_looked_at(
+    memory: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_room, "HELD", 0.2)
+    book = Book(memory)
+    await book.begin()
+    follower = Follower(memory, book, id="one")
+    follower.start()
+    for _ in range(3):
+        await submit(memory, wishing())
+        await run_all(memory)
+        await asyncio.sleep(0)
+    await until_delivered(memory, 3)
+    async with asyncio.timeout(WITHIN):
+        while (found := await book.read()) is None or found[0].seq < await memory.head():
+            clock.advance(0.1)
+            await asyncio.sleep(0.01)
+    await follower.stop()
+
+
+async def test_where_there_are_callbacks_the_last_minute_is_not_pruned(store: Store, clock: Clock) -> None:
+    book = Book(store)
+    lease = await hold(store)
+    await store.settle([done(lease)])
+    clock.advance(1)
+    await book.begin()
+    assert await book.prune(0.0, 10) == 0
+    clock.advance(UNTOLD)
+    follower = Follower(store, book, id="one")
+    follower.start()
+    async with asyncio.timeout(WITHIN):
+        while not await book.prune(0.0, 10):
+            await asyncio.sleep(0.01)
+    await follower.stop()
+
+
+async def test_what_has_large_results_is_told_in_several_commits(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower_room, "MOST", 1_000)
+    book = Book(memory)
+    await book.begin()
+    await submit(memory, *(wishing() for _ in range(95)))
+    while leases := (await claim(memory, limit=100)).leases:
+        await memory.settle([done(lease, b'"' + b"x" * 200 + b'"') for lease in leases])
+    sizes: list[int] = []
+    write = memory.submit
+
+    async def submit_and_count(tasks: Sequence[NewTask], *rest: Any) -> Submitted:
+        sizes.append(len(tasks))
+        return await write(tasks, *rest)
+
+    monkeypatch.setattr(memory, "submit", submit_and_count)
+    follower = Follower(memory, book, id="one")
+    follower.start()
+    found = await until_delivered(memory, 95)
+    await follower.stop()
+    assert max(sizes) == follower_room.READ
+    assert len({msgspec.json.decode(delivery.payload, type=Delivery).task for delivery in found}) == 95
+
+
 # -- one delivery
 
 
@@ -203,6 +281,34 @@ async def test_of_a_task_that_was_retried_meanwhile_the_end_alone_is_told(memory
         await delivered(memory, again, "failed", f"{receiver.url}/ok", LOCAL)
         body = msgspec.json.decode(receiver.of("/ok")[0].body)
     assert (body["type"], body["data"]) == ("task.failed", {"id": lease.id, "status": "failed", "type": "echo"})
+
+
+async def test_of_a_task_that_was_retried_or_deleted_since_it_is_told_as_it_ended(memory: Store) -> None:
+    await submit(memory)
+    (lease,) = (await claim(memory)).leases
+    await memory.settle([failed(lease)])
+    end = await read(memory, lease.id)
+    await memory.delete([lease.id])
+    with Receiver() as receiver:
+        await delivered(memory, end, "failed", f"{receiver.url}/ok", LOCAL)
+        body = msgspec.json.decode(receiver.of("/ok")[0].body)
+    assert end.error is not None
+    assert body["data"] == {"id": lease.id, "status": "failed", "type": "echo", "error": end.error.message}
+
+
+async def test_the_trace_of_the_task_goes_out(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    extras = msgspec.json.encode({"callback": {"url": URL}, "traceparent": parent, "tracestate": "a=1"})
+    end = replace(await finished(memory), extras=extras)
+    with Receiver() as receiver:
+        await delivered(memory, end, "done", f"{receiver.url}/ok", LOCAL)
+        monkeypatch.setattr(tracing, "INSTALLED", False)
+        await delivered(memory, end, "done", f"{receiver.url}/ok", LOCAL)
+        await delivered(memory, replace(end, extras=None), "done", f"{receiver.url}/ok", LOCAL)
+        with_api, without, untraced = receiver.of("/ok")
+    for came in (with_api, without):
+        assert (came.headers["traceparent"], came.headers["tracestate"]) == (parent, "a=1")
+    assert "traceparent" not in untraced.headers
 
 
 async def test_a_pause_that_the_receiver_asks_for_is_kept_and_no_try_comes_too_late(memory: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import Any
 
@@ -21,6 +22,9 @@ from dolgo.errors import (
 )
 from dolgo.runner.link import Fault, Kind, Report
 from dolgo.store.base import Store
+from dolgo.task.callbacks.cursor import UNTOLD
+from dolgo.task.callbacks.follower import Follower
+from dolgo.task.callbacks.wish import Callback
 from dolgo.task.manager import KEY_KEPT, Manager, Once, Submission
 from dolgo.task.notify import Notify
 from dolgo.task.types import ErrorCode, Lease, Outcome, Query, Status, Task
@@ -51,6 +55,39 @@ async def all_tasks(manager: Manager) -> list[Task]:
 
 def pointers(error: Refused) -> list[str]:
     return [problem.pointer for problem in error.problems]
+
+
+# -- callbacks
+
+
+async def test_a_task_with_a_callback_is_kept_until_it_was_seen_to(manager: Manager, store: Store) -> None:
+    told = replace(GOOD, callback=Callback("https://example.com/"))
+    asked = [replace(told, keep=0.0), replace(told, keep=3_600.0), told, replace(GOOD, keep=0.0)]
+    accepted = await manager.submit(asked, batch=True)
+    assert [(await read(store, id)).keep for id, _ in accepted.tasks] == [UNTOLD, 3_600.0, None, 0.0]
+
+
+async def test_a_task_whose_callback_has_still_to_be_taken_up_is_not_deleted(manager: Manager, store: Store) -> None:
+    accepted = await manager.submit([replace(GOOD, callback=Callback("https://example.com/"))])
+    ((id, _),) = accepted.tasks
+    await manager.cancel(id)
+    with pytest.raises(Conflict, match="callback"):
+        await manager.delete(id)
+    follower = Follower(store, manager.callbacks, id="one")
+    follower.start()
+    async with asyncio.timeout(DEADLINE):
+        while not (deliveries := await manager.callbacks.deliveries(await manager.get(id))):
+            await asyncio.sleep(0.01)
+    await follower.stop()
+    await manager.delete(id)
+    assert [json.loads(told.payload)["error"] for told in deliveries] == ["Cancelled before it started."]
+
+
+async def test_a_task_whose_end_nobody_wants_to_hear_of_is_deleted_at_once(manager: Manager) -> None:
+    accepted = await manager.submit([replace(GOOD, callback=Callback("https://example.com/", ("done",)))])
+    ((id, _),) = accepted.tasks
+    await manager.cancel(id)
+    await manager.delete(id)
 
 
 # -- submit

@@ -8,10 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from dolgo.store.base import Bell, Store
+from dolgo.task.callbacks.wish import wish_of
 from dolgo.task.types import Put, Record, Task
 
-UNTOLD = 60.0  # seconds a task with a callback is kept at least, so that it is read before it goes
+UNTOLD = 60.0  # seconds a task with a callback is kept at least, so that it is looked at before it goes
 BEHIND = 30.0  # seconds: while the log is followed later than this, nothing is pruned
+
+AHEAD = 1_000  # events, among which that of one task is looked for
 
 KEY = "callbacks/cursor"
 TOLD = "callbacks/of/"  # and the task's id: which deliveries were made for it
@@ -47,21 +50,23 @@ class Book:
         found = await self._record()
         return None if found is None else (_decode(found.value), found.version)
 
-    async def passed(self, time: float) -> bool:
-        """Whether nothing that happened until then has still to be looked at."""
-        found = await self.read()
-        if found is None:
-            return True
-        page = await self._store.events(found[0].seq, 1)
-        return not page.events or page.events[0].time > time
-
     async def prune(self, keep: float, limit: int) -> int:
         """As the store's, but nothing goes before it was looked at."""
-        if await self.read() is None:
+        found = await self.read()
+        if found is None:
             return await self._store.prune(keep, limit)
-        if not await self.passed(await self._store.now() - BEHIND):
+        page = await self._store.events(found[0].seq, 1)
+        if page.events and page.events[0].time < await self._store.now() - BEHIND:
             return 0
         return await self._store.prune(max(keep, UNTOLD), limit)
+
+    async def awaits(self, task: Task) -> bool:
+        """Whether somebody is to be told of the end of a task, and it has still to be looked at."""
+        wish, found = wish_of(task.extras), await self.read()
+        if wish is None or task.status not in wish.on or found is None:
+            return False
+        events = (await self._store.events(found[0].seq, AHEAD)).events
+        return len(events) == AHEAD or any(event.id == task.id for event in events)
 
     async def deliveries(self, task: Task) -> list[Task]:
         """The tasks that tell of a task's ends, oldest first."""

@@ -84,26 +84,25 @@ class Follower:
 
     async def _follow(self, cursor: Cursor, version: int) -> None:
         """Page by page, until a commit meets another version. The cursor is written with deliveries, and now and then."""
-        seq, until = cursor.seq, 0.0
+        seq, written, until = cursor.seq, cursor.seq, 0.0
         while True:
             rung = self._store.log.count
             page = await self._store.events(seq, PAGE)
             if page.reset:
                 log.error("The event log no longer reaches back to event %d: callbacks may be missing.", seq)
-            if not page.events and seq == page.next:
-                await self._store.log.wait(rung)
-                continue
             made = await self._deliveries(page.events)
-            seq, now = page.next if made.upto is None else made.upto, await self._store.now()
-            if made.tasks or now >= until - HELD / 2:
+            before, seq, now = seq, page.next if made.upto is None else made.upto, await self._store.now()
+            if made.tasks or (seq != written and now >= until - HELD / 2):
                 until = now + HELD
                 answer = await self._store.submit(made.tasks, [put(Cursor(seq, self._id, until), version), *made.puts])
                 if answer.existing is not None:
                     return
-                version += 1
+                written, version = seq, version + 1
             if made.tasks:
                 self._book.begun.ring()
-            if len(page.events) < PAGE and made.upto is None:
+            if seq == before:
+                await self._store.log.wait(rung, None if seq == written else HELD / 2)
+            elif len(page.events) < PAGE and made.upto is None:
                 await asyncio.sleep(BREATH)
 
     async def _deliveries(self, events: Sequence[Event]) -> _Made:
