@@ -20,6 +20,7 @@ OPTIONS = (
     click.option("--tag", "tags", multiple=True, help="A tag to find it by. Repeatable."),
     click.option("--unique-key", metavar="KEY", help="While a task of this type and key has not ended, there is no other."),
     click.option("--limit-key", metavar="KEY", help="Tasks of one key share the limit of their queue or type."),
+    click.option("--callback", metavar="URL", help="Who is told how it ended, by a signed request."),
 )
 
 

@@ -80,10 +80,12 @@ def test_every_option_of_a_task_is_sent(run: Run, stub: Stub) -> None:
     stub.answer("POST /tasks", ACCEPTED, 202)
     options = ["--timeout", "5m", "--retries", "3", "--keep", "0", "--expires-at", "2030-01-01T00:00:00Z", "--depends-on", "a"]
     options += ["--depends-on", "b", "--on-parent-failure", "run", "--unique-key", "u", "--limit-key", "l"]
+    options += ["--callback", "https://example.com/"]
     assert run("submit", "t", *options).code == 0
     assert submitted(stub) == {
         "type": "t", "payload": {}, "timeout": 300, "retries": 3, "keep": 0, "expires_at": "2030-01-01T00:00:00Z",
         "depends_on": ["a", "b"], "on_parent_failure": "run", "unique_key": "u", "limit_key": "l",
+        "callback": "https://example.com/",
     }  # fmt: skip
 
 

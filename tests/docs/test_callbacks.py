@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -19,6 +20,27 @@ from tests.missing import need
 PAGE = DOCS / "reference" / "callbacks.md"
 SECRET = "whsec_" + "AQEB" * 8
 OTHER = "whsec_" + "AgIC" * 8
+MAIN = """
+package main
+
+import (
+	"hooks"
+	"io"
+	"net/http"
+	"os"
+)
+
+func main() {
+	header := http.Header{}
+	for _, name := range []string{"webhook-id", "webhook-timestamp", "webhook-signature"} {
+		header.Set(name, os.Getenv(name))
+	}
+	body, _ := io.ReadAll(os.Stdin)
+	if hooks.Verify(os.Args[1], header, body) != nil {
+		os.Exit(1)
+	}
+}
+"""
 BODY = b'{"type":"task.done"}'
 
 
@@ -46,7 +68,22 @@ def in_node(given: dict[str, str], folder: Path) -> bool:
     return subprocess.run([node, "-e", call], cwd=folder, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("verifies", [in_python, in_node])
+def in_go(given: dict[str, str], folder: Path) -> bool:
+    need("go")
+    program = folder / "verify"
+    if not program.exists():
+        (folder / "cmd").mkdir()
+        (folder / "cmd" / "main.go").write_text(MAIN)
+        (folder / "verify.go").write_text(blocks(PAGE, "go")[0].text)
+        (folder / "go.mod").write_text("module hooks\n")
+        offline = {"GOPROXY": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
+        subprocess.run(["go", "vet", "./..."], cwd=folder, env=os.environ | offline, check=True)
+        subprocess.run(["go", "build", "-o", program, "./cmd"], cwd=folder, env=os.environ | offline, check=True)
+    return subprocess.run([program, SECRET], input=BODY, env=given, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.timeout(300)  # a first build of Go's library takes a while
+@pytest.mark.parametrize("verifies", [in_python, in_node, in_go])
 def test_the_code_takes_what_was_signed_and_nothing_else(
     verifies: Callable[[dict[str, str], Path], bool], tmp_path: Path
 ) -> None:

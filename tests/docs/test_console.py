@@ -25,7 +25,7 @@ LEFT_OUT = "…"
 VARIES = re.compile(f"({ID.pattern})|({TIME.pattern})|({LEFT_OUT})")
 WITHOUT_SERVER = {"prune", "doctor", "token", "secret"}
 SERVES, ELSEWHERE, KILLS = "dolgo serve", "dolgo worker ", "kill -9"
-A_SHELL = DOCS / "how-to/run-several-machines.md"  # one session: test_several_machines.py
+SHELLS = (DOCS / "how-to/run-several-machines.md", DOCS / "how-to/be-called-back.md")  # one session each: test_sessions.py
 CURLS_OWN_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -118,7 +118,7 @@ def compare(said: str, answer: str, command: str) -> Iterator[tuple[str, str]]:
     yield from zip(ID.findall(answer), found.groups(), strict=True)
 
 
-ELSEWHERE_RUN = (RUSSIAN, A_SHELL)  # the Russian blocks are the English ones
+ELSEWHERE_RUN = (RUSSIAN, *SHELLS)  # the Russian blocks are the English ones
 RUNNABLE = [page for page in PAGES if page not in ELSEWHERE_RUN and any(shown(page))]
 
 
@@ -149,5 +149,5 @@ def restart(server: Server, command: str) -> None:
 
 def test_the_pages_with_commands_are_among_them() -> None:
     told = {"README.md", "docs/quickstart.md", "docs/reference/cli.md", "docs/reference/http.md"}
-    assert told | {name(page) for page in (DOCS / "how-to").glob("*.md") if page != A_SHELL} <= set(map(name, RUNNABLE))
+    assert told | {name(page) for page in (DOCS / "how-to").glob("*.md") if page not in SHELLS} <= set(map(name, RUNNABLE))
     assert len(list(shown(README))) >= 4
