@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+from concurrent.futures import Future
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 Address = IPv4Address | IPv6Address
 
@@ -72,13 +75,29 @@ async def resolve(host: str, port: int, allowed: Allowed) -> list[str]:
     Raises `PermissionError` if one of them is neither public nor allowed, `OSError` if there is none. However an address is
     spelled (`127.1`, `0x7f.1`, `2130706433`), the system's resolver reads it here as it would when connecting."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await _looked_up(host, port)
     except (OSError, UnicodeError) as error:
         raise OSError(f"{host} has no address: {error}") from error
     addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
     for text in addresses:
         _check(host, ip_address(text), allowed)
     return addresses
+
+
+async def _looked_up(host: str, port: int) -> list[tuple[Any, ...]]:
+    """As `getaddrinfo`, in a thread of its own: a loop has few threads for all look-ups, and one name server that does not answer
+    would keep all others waiting, the store's among them."""
+    answer: Future[list[tuple[Any, ...]]] = Future()
+    answer.set_running_or_notify_cancel()  # nobody can call it off
+
+    def look_up() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:  # whoever waits has to hear of it, whatever it is
+            answer.set_exception(error)
+
+    threading.Thread(target=look_up, name="dolgo-name", daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 def is_allowed(host: str, address: Address, allowed: Allowed) -> bool:

@@ -24,10 +24,10 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
-        self._inner = httpx.AsyncHTTPTransport(verify=_trust(), trust_env=False)
+        self._inner = httpx.AsyncHTTPTransport(verify=trust(), trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host, port = _place(request.url)
+        host, port = place(request.url)
         addresses = await resolve(host, port, self._allowed)
         for address in addresses[:-1]:
             try:
@@ -40,7 +40,8 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _place(url: httpx.URL) -> tuple[str, int]:
+def place(url: httpx.URL) -> tuple[str, int]:
+    """Host and port. Raises what httpx raises for a URL that has none."""
     host = url.raw_host.decode("ascii").strip("[]")
     if not host or url.scheme not in PORTS:
         raise httpx.UnsupportedProtocol("the URL names no scheme or no host")
@@ -61,6 +62,6 @@ def _to(address: str, host: str, request: httpx.Request) -> httpx.Request:
 
 
 @functools.cache
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
     """Read once a process: it takes 20 ms, and handlers share a loop. `SSL_CERT_FILE` names another authority."""
     return httpx.create_ssl_context(trust_env=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 
 import pytest
 
@@ -69,10 +70,10 @@ def test_a_network_that_is_none_is_an_error() -> None:
 
 @pytest.mark.anyio
 async def test_one_closed_address_closes_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def two(*_: object, **__: object) -> list[object]:
+    def two(*_: object, **__: object) -> list[object]:
         return [(0, 0, 0, "", ("8.8.8.8", 80)), (0, 0, 0, "", ("10.0.0.1", 80))]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
+    monkeypatch.setattr(socket, "getaddrinfo", two)
     with pytest.raises(PermissionError, match=r"mixed.example \(10.0.0.1\) is not a public address"):
         await resolve("mixed.example", 80, NONE)
 

@@ -251,10 +251,7 @@ async def delivered(store: Store, end: Task, status: str, url: str, policy: Poli
     await submit(store, replace(follower_room.delivery(event, Callback(url), end), id=fresh_id()))
     (lease,) = (await claim(store, types=frozenset({TYPE}))).leases
     post = Post(store, Vault(store), policy, lambda: 1.0)
-    try:
-        return await post.deliver(lease)
-    finally:
-        await post.close()
+    return await post.deliver(lease)
 
 
 LOCAL = Policy(Allowed("127.0.0.1"))
@@ -317,7 +314,14 @@ async def test_a_pause_that_the_receiver_asks_for_is_kept_and_no_try_comes_too_l
         receiver.retry_after = "7200"
         report = await delivered(memory, end, "done", f"{receiver.url}/503", LOCAL)
         assert (report.kind, report.delay) == (Kind.RETRY, 7_200.0)
-        short = Policy(Allowed("127.0.0.1"), retry_for=3_600.0)
+        for absurd in ("99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"):
+            receiver.retry_after = absurd
+            report = await delivered(memory, end, "done", f"{receiver.url}/503", LOCAL)
+            assert report.delay == pytest.approx(86_400.0)  # one last try
+        for nonsense in ("-5", "1e9", "soon", "", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 99 Foo 99999"):
+            receiver.retry_after = nonsense
+            assert (await delivered(memory, end, "done", f"{receiver.url}/503", LOCAL)).delay == 5.0
+        short = Policy(Allowed("127.0.0.1"), retry_for=4.0)
         assert (await delivered(memory, end, "done", f"{receiver.url}/503", short)).kind is Kind.FAIL
         date = datetime.fromtimestamp(await memory.now() + 600, UTC)
         receiver.retry_after = date.strftime("%a, %d %b %Y %H:%M:%S GMT")

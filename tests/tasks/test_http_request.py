@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -182,11 +183,11 @@ def answering(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]
     asked: list[str] = []
     left = iter(answers)
 
-    async def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
+    def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
         asked.append(host)
         return [(2, 1, 6, "", (address, port)) for address in next(left)]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return asked
 
 
@@ -218,7 +219,7 @@ async def test_tls_is_checked_against_the_host_though_the_address_is_connected_t
     tls.load_cert_chain(certificate, key)
     named: list[str] = []
     tls.sni_callback = lambda _socket, host, _context: named.append(host)
-    monkeypatch.setattr(transport, "_trust", lambda: ssl.create_default_context(cafile=str(certificate)))
+    monkeypatch.setattr(transport, "trust", lambda: ssl.create_default_context(cafile=str(certificate)))
     monkeypatch.setenv(ALLOW, "127.0.0.0/8")
     async with serving(tls=tls) as server:
         answering(monkeypatch, ["127.0.0.1"], ["127.0.0.1"])

@@ -36,8 +36,6 @@ class Delivers(Protocol):
 
     async def deliver(self, lease: Lease) -> Report: ...
 
-    async def close(self) -> None: ...
-
 
 class Courier:
     """`start`, and `drain` and `stop` in the end. `post` is called with the first delivery: it brings in a good deal."""
@@ -75,8 +73,6 @@ class Courier:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=LEAVE)
-        if self._post is not None:
-            await self._post.close()
 
     async def _keep(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,9 +15,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dolgo import tracing
 from dolgo.egress.addresses import Allowed
-from dolgo.egress.transport import client
+from dolgo.egress.sending import Head, NotHttp, post
+from dolgo.egress.urls import host_of
 from dolgo.runner.link import Fault, Kind, Report
 from dolgo.store.base import Store
+from dolgo.task.callbacks.hosts import Hosts
 from dolgo.task.callbacks.secret import Vault, signatures
 from dolgo.task.callbacks.wish import Delivery
 from dolgo.task.types import ErrorCode, Lease
@@ -26,6 +29,7 @@ log = logging.getLogger("dolgo.callbacks")
 TIMEOUT = 15.0  # seconds until the head of the answer must be here; its body is not read
 PAUSES = (5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0)  # seconds before the next try; the last repeats
 GONE = 410  # the receiver wants no more
+RESTS = "The receiver did not answer several times in a row: it is left alone for a while, and nothing was sent."
 
 
 class Data(Struct, frozen=True):
@@ -62,34 +66,46 @@ _decode = msgspec.json.Decoder(Delivery).decode
 class Post:
     """Makes deliveries. `random` spreads the retries."""
 
-    def __init__(self, store: Store, vault: Vault, policy: Policy, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        policy: Policy,
+        random: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._policy = policy
         self._random = random
-        self._web = client(policy.allowed)
-
-    async def close(self) -> None:
-        await self._web.aclose()
+        self._hosts = Hosts(monotonic)
 
     async def deliver(self, lease: Lease) -> Report:
         """How it went; never raises but when it is cancelled."""
         order = _decode(lease.payload)
+        host = host_of(order.url)
+        if self._hosts.rests(host):
+            return await self._again(lease, order, RESTS)
         try:
             with tracing.telling(lease.extras, order.type) as traced:
-                status, after = await self._send(lease.id, order, traced)
+                status, headers = await self._send(lease.id, order, traced)
         except PermissionError as error:
             return _refused(f"{error}, and the setting `callback_allow` does not list it.")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:  # OSError: no address, a reset
-            return await self._again(lease, order, _sentence(error), None)
+        except TimeoutError:
+            self._hosts.timed_out(host)
+            return await self._again(lease, order, f"The receiver did not answer within {TIMEOUT:g} s.")
+        except NotHttp as error:
+            return await self._again(lease, order, f"The receiver gave no answer: {error}.")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # without the URL, which may hold a secret
+            return await self._again(lease, order, f"The receiver could not be reached: {type(error).__name__}: {error}")
+        self._hosts.answered(host)
         if 200 <= status < 300:
             return Report(0, Kind.DONE, _encode({"status": status}))
         if status == GONE:
             return _refused("The receiver answered 410: it wants no more.")
-        return await self._again(lease, order, f"The receiver answered {status}.", after)
+        return await self._again(lease, order, f"The receiver answered {status}.", headers.get("retry-after"))
 
-    async def _send(self, id: str, order: Delivery, traced: dict[str, str]) -> tuple[int, str | None]:
-        """Status and `Retry-After` of the answer."""
+    async def _send(self, id: str, order: Delivery, traced: dict[str, str]) -> Head:
         body = _encode(self._body(order))
         now = int(await self._store.now())
         headers = {
@@ -97,36 +113,27 @@ class Post:
             "webhook-timestamp": str(now), "webhook-signature": signatures(await self._vault.valid(), id, now, body),
             **traced,
         }  # fmt: skip
-        async with (
-            asyncio.timeout(TIMEOUT),
-            self._web.stream("POST", order.url, content=body, headers=headers) as answer,
-        ):
-            return answer.status_code, answer.headers.get("retry-after")
+        async with asyncio.timeout(TIMEOUT):
+            return await post(order.url, body, headers, self._policy.allowed)
 
     def _body(self, order: Delivery) -> Body:
         link = f"{self._policy.public_url.rstrip('/')}/tasks/{order.task}" if order.linked else UNSET
         data = Data(order.task, order.status, order.type, order.result, link, order.error)
         return Body(f"task.{order.status}", _moment(order.time), data)
 
-    async def _again(self, lease: Lease, order: Delivery, reason: str, after: str | None) -> Report:
-        """Another try, unless it would come too late: not before the receiver wants it."""
+    async def _again(self, lease: Lease, order: Delivery, reason: str, after: str | None = None) -> Report:
+        """Another try, unless it would come too late. Not before the receiver wants it; but it may want it later than ever."""
         now = await self._store.now()
         pause = PAUSES[min(lease.deferrals, len(PAUSES) - 1)] * (0.5 + self._random() / 2)
-        pause = max(pause, _seconds(after, now))
-        if now + pause > order.time + self._policy.retry_for:
+        left = order.time + self._policy.retry_for - now
+        if pause > left:
             return _refused(f"It could not be delivered within {self._policy.retry_for:g} s. {reason}")
+        pause = min(max(pause, _seconds(after, now)), left)
         return Report(0, Kind.RETRY, error=Fault(ErrorCode.HANDLER_ERROR, reason), delay=pause)
 
 
 def _refused(reason: str) -> Report:
     return Report(0, Kind.FAIL, error=Fault(ErrorCode.HANDLER_ERROR, reason))
-
-
-def _sentence(error: Exception) -> str:
-    """Without the URL, which may hold a secret in its path or query."""
-    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
-        return f"The receiver did not answer within {TIMEOUT:g} s."
-    return f"The receiver could not be reached: {type(error).__name__}: {error}"
 
 
 def _seconds(after: str | None, now: float) -> float:
