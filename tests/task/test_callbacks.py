@@ -6,7 +6,7 @@ import asyncio
 import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import count
+from itertools import count, product
 from typing import Any
 
 import msgspec
@@ -20,13 +20,15 @@ from dolgo.errors import StoreUnavailable
 from dolgo.runner.link import Kind, Report
 from dolgo.store.base import Store, Submitted
 from dolgo.task.callbacks import follower as follower_room
+from dolgo.task.callbacks import post as post_room
 from dolgo.task.callbacks.cursor import UNTOLD, Book
 from dolgo.task.callbacks.follower import Follower
+from dolgo.task.callbacks.hosts import IN_A_ROW
 from dolgo.task.callbacks.post import Policy, Post
 from dolgo.task.callbacks.secret import BOTH, Vault, signatures
 from dolgo.task.callbacks.wish import TYPE, Callback, Delivery, kept
 from dolgo.task.ids import Ids
-from dolgo.task.types import Event, NewTask, Query, Status, Task
+from dolgo.task.types import Event, Lease, NewTask, Query, Status, Task
 from tests.callbacks.receiver import Receiver
 from tests.store.build import claim, done, failed, fresh_id, hold, read, submit, task
 from tests.store.clock import Clock
@@ -245,13 +247,18 @@ async def finished(store: Store, result: bytes = b"1") -> Task:
     return await read(store, lease.id)
 
 
-async def delivered(store: Store, end: Task, status: str, url: str, policy: Policy) -> Report:
-    """How the delivery of an end goes, as the first attempt of its task."""
+async def ordered(store: Store, end: Task, url: str, status: str = "done") -> Lease:
+    """The first attempt of a delivery."""
     event = Event(1, await store.now(), end.id, end.type, end.queue, Status(status), 1)
     await submit(store, replace(follower_room.delivery(event, Callback(url), end), id=fresh_id()))
     (lease,) = (await claim(store, types=frozenset({TYPE}))).leases
+    return lease
+
+
+async def delivered(store: Store, end: Task, status: str, url: str, policy: Policy) -> Report:
+    """How the delivery of an end goes."""
     post = Post(store, Vault(store), policy, lambda: 1.0)
-    return await post.deliver(lease)
+    return await post.deliver(await ordered(store, end, url, status))
 
 
 LOCAL = Policy(Allowed("127.0.0.1"))
@@ -336,6 +343,42 @@ async def test_an_address_that_is_not_public_is_never_connected_to(memory: Store
     assert report.kind is Kind.FAIL
     assert report.error is not None
     assert "not a public address" in report.error.message
+
+
+INWARDS = [
+    *("127.0.0.1", "127.1", "0177.0.0.1", "0x7f.1", "0x7f000001", "2130706433", "127.0.0.1.", "0", "0.0.0.0", "localhost"),
+    *("localhost.", "LOCALHOST", "①②⑦.⓪.⓪.①", "[::]", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]"),
+    *("[64:ff9b::127.0.0.1]", "[2002:7f00:1::]", "[::1%25lo]", "user@127.0.0.1", "example.com@127.0.0.1", "[::ffff:0:0]"),
+]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_no_notation_of_an_address_of_this_machine_reaches_it(memory: Store, scheme: str) -> None:
+    reached: list[str] = []
+
+    async def hit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append("hit")
+        writer.close()
+
+    end = await finished(memory)
+    canary = await asyncio.start_server(hit, None, 0)  # every address
+    async with canary:
+        ports = {listening.getsockname()[1] for listening in canary.sockets}
+        for host, port in product(INWARDS, ports):
+            report = await delivered(memory, end, "done", f"{scheme}://{host}:{port}/", Policy(Allowed("10.0.0.0/8")))
+            assert report.kind in (Kind.FAIL, Kind.RETRY), host
+    assert not reached
+
+
+async def test_a_host_that_lets_requests_time_out_is_left_alone(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(post_room, "TIMEOUT", 0.2)
+    end = await finished(memory)
+    with Receiver() as receiver:
+        post = Post(memory, Vault(memory), LOCAL, lambda: 1.0)
+        reports = [await post.deliver(await ordered(memory, end, f"{receiver.url}/slow")) for _ in range(IN_A_ROW + 3)]
+        assert len(receiver.of("/slow")) <= IN_A_ROW
+    said = [report.error.message for report in reports if report.error is not None and report.kind is Kind.RETRY]
+    assert said == ["The receiver did not answer within 0.2 s."] * IN_A_ROW + [post_room.RESTS] * 3
 
 
 async def test_a_receiver_whose_certificate_nobody_trusts_gets_nothing(memory: Store) -> None:
