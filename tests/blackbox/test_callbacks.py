@@ -21,7 +21,7 @@ from tests.callbacks.receiver import Receiver
 from tests.missing import need
 from tests.redis_server import DURABLE, RedisServer
 
-ALLOWED = {"DOLGO_CALLBACK_ALLOW": "127.0.0.1,127.0.0.2"}
+ALLOWED = {"DOLGO_CALLBACK_ALLOW": "127.0.0.0/8"}
 SOON_PRUNED = """
 import sys
 from dolgo import cli
@@ -194,6 +194,15 @@ def test_receivers_that_never_answer_keep_nobody_else_waiting(client: Client, re
     submitted(client, f"{receiver.url.replace('127.0.0.1', '127.0.0.2')}/ok")
     receiver.until("/ok", 1, 10.0)  # before any of those runs into its timeout
     assert len(receiver.of("/slow")) == 4  # of one host at once
+
+
+def test_many_tasks_for_many_dead_receivers_keep_nobody_else_waiting(client: Client, receiver: Receiver) -> None:
+    dead = [receiver.url.replace("127.0.0.1", f"127.0.0.{3 + number}") for number in range(8)]
+    tasks = [{"type": "long_task", "payload": {"seconds": 0}, "callback": f"{url}/slow"} for url in dead * 300]
+    assert client.http.post("/tasks/batch", json={"tasks": tasks}, timeout=40).status_code == 202
+    receiver.until("/slow", 4 * len(dead), WITHIN)
+    submitted(client, f"{receiver.url}/ok")
+    receiver.until("/ok", 1, 12.0)  # before those have all run into their timeout
 
 
 def test_an_end_that_is_not_asked_for_is_not_told(client: Client, receiver: Receiver) -> None:

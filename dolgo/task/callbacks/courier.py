@@ -23,7 +23,7 @@ from dolgo.task.types import ErrorCode, Lease
 log = logging.getLogger("dolgo.callbacks")
 
 SUFFIX = "+callbacks"  # of the worker's id
-SLOTS = 20  # deliveries at once
+SLOTS = 50  # deliveries at once: each is little more than a socket
 PER_HOST = 4  # of them to one host, over all processes: one that never answers leaves the other slots to others
 POLL = 1.0  # seconds between two looks for deliveries that other processes have submitted
 AFTER_A_FAULT = 1.0  # seconds
