@@ -40,7 +40,10 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], allowed: Allow
     parsed = httpx.URL(url)
     reader, writer = await _connected(parsed, allowed)
     try:
-        writer.write(_request(parsed, headers, len(body)) + body)
+        request = _request(parsed, headers, len(body)) + body
+        if writer.transport.is_closing():  # by then already; uvloop would call a write a mistake of ours
+            raise NotHttp("it closed the connection without an answer")
+        writer.write(request)
         return await _answer(reader)
     finally:
         writer.transport.abort()  # whatever else the receiver would send

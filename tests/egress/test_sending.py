@@ -26,6 +26,11 @@ HERE = Allowed("127.0.0.0/8")
 WITHIN = 20.0  # seconds
 
 
+@pytest.fixture(params=[True, False], ids=["uvloop", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
 @contextlib.asynccontextmanager
 async def answering(
     *parts: bytes, endless: bool = False, tls: ssl.SSLContext | None = None
@@ -36,7 +41,7 @@ async def answering(
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         open_ones.add(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, RuntimeError):  # uvloop's word for a closed transport
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
             asked.append(head + await reader.readexactly(length))
