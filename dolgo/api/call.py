@@ -56,6 +56,7 @@ class Streamed(Struct, frozen=True):
     """An answer whose body comes in pieces, for as long as there are any."""
 
     pieces: AsyncGenerator[bytes]
+    close: Callable[[], None]  # lets go of what the pieces are made of, whether any was asked for or not
     media_type: bytes
     headers: tuple[Header, ...] = ()
     status: int = 200

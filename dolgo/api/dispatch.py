@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 from dolgo.api import audit, guard, problem
 from dolgo.api.access import limits
 from dolgo.api.access.entrance import Entrance
-from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Reply, Scope, Send, Streamed, Upgraded, while_there
+from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Reply, Scope, Send
+from dolgo.api.lasting import last
 from dolgo.api.parts import Api
 from dolgo.api.query import read_query
 from dolgo.api.route import Route
-from dolgo.errors import Forbidden, MethodNotAllowed, NotFound, Refused, Unauthorized
+from dolgo.errors import MethodNotAllowed, NotFound, Refused
 from dolgo.metrics.catalog import LATENCY, REQUESTS
 
 log = logging.getLogger("dolgo.api")
 
-LOOK_AGAIN = 5.0  # seconds between two looks whether who reads a stream may still do so
 QUERIES_KEPT = 200
 UNKNOWN = ("other", "other")
 _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -77,29 +75,15 @@ class App:
             log.exception("%s %r failed", scope["method"], scope["path"][:SHOWN])
             answer = problem.broken()
         self._count(scope, answer.status, perf_counter() - began)
-        if isinstance(answer, Streamed):
-            await self._while_let_in(scope, _stream(answer, scope, receive, send))
-        elif isinstance(answer, Upgraded):
-            await self._while_let_in(scope, answer.run(scope["extensions"]["dolgo.upgrade"](answer.headers)))
-        else:
+        if isinstance(answer, Answer):
             await _send(answer, send, bodiless=scope["method"] == "HEAD")
+        else:
+            await last(answer, scope, receive, send, may_stay=lambda: self._may_stay(scope), tally=self._api.tally)
 
-    async def _while_let_in(self, scope: Scope, work: Awaitable[None]) -> None:
-        """Do what lasts, until it is over or who asked for it is not let in any more."""
-        route, headers = self._find(scope["path"])[0].routes["GET"], _headers(scope)
-        working = asyncio.ensure_future(work)
-        try:
-            while not (await asyncio.wait({working}, timeout=LOOK_AGAIN))[0]:
-                try:
-                    await self._entrance.caller(route, headers)
-                except (Unauthorized, Forbidden):
-                    return
-                except Refused:  # nothing is known of tokens just now, or it asked too often: neither ends what was begun
-                    pass
-            await working
-        finally:
-            working.cancel()
-            await asyncio.wait({working})
+    async def _may_stay(self, scope: Scope) -> bool:
+        """Whether who asked for what lasts would still be let in."""
+        route = self._find(scope["path"])[0].routes["GET"]
+        return await self._entrance.lets_stay(route, _headers(scope))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         headers = _headers(scope)
@@ -178,21 +162,3 @@ async def _send(answer: Answer, send: Send, *, bodiless: bool) -> None:
         headers = headers[3:]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if bodiless else body})
-
-
-async def _stream(streamed: Streamed, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send the pieces as they come, until there are no more or the client goes away."""
-    headers = [(b"content-type", streamed.media_type), (b"x-content-type-options", b"nosniff"), *streamed.headers]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-
-    async def pieces() -> None:
-        async for piece in streamed.pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-
-    async with contextlib.aclosing(streamed.pieces):
-        try:
-            if scope["method"] != "HEAD":
-                await while_there(receive, pieces())
-        except Gone:
-            return
-    await send({"type": "http.response.body", "body": b""})

@@ -34,7 +34,7 @@ async def get_events(api: Api, call: Call) -> Reply:
     wanted = Wanted(None, asked.get("type"), asked.get("queue"), asked.get("status"), caller.types, caller.queues)
     if _streams(call):
         stream = await api.follow.open(wanted, _resumed(call) or asked.get("after"))
-        return Streamed(sse.everything(api.follow, stream), sse.MEDIA_TYPE, _STREAM)
+        return Streamed(sse.everything(api.follow, stream), stream.close, sse.MEDIA_TYPE, _STREAM)
     page = api.follow.page(wanted, asked.get("after") or Place(0), asked.get("limit", LIMIT), asked.get("wait", 0.0))
     return _page(await call.while_there(page))
 
@@ -53,7 +53,8 @@ async def get_task_events(api: Api, call: Call) -> Reply:
     if after is not None and task.status in FINAL and not await api.follow.has_missed(task, after):
         return Answer(204)
     stream = await api.follow.open(wanted, after)
-    return Streamed(sse.one_task(api.follow, stream, look, resumed=after is not None), sse.MEDIA_TYPE, _STREAM)
+    pieces = sse.one_task(api.follow, stream, look, resumed=after is not None)
+    return Streamed(pieces, stream.close, sse.MEDIA_TYPE, _STREAM)
 
 
 async def _task_page(api: Api, call: Call, wanted: Wanted, look: Callable[[], Awaitable[Task]]) -> Batch:

@@ -112,7 +112,7 @@ class Session:
         self._caller = caller
         self._protocol = Protocol(SERVER, max_size=LARGEST)
         self._streams: dict[str, Stream] = {}
-        self._parts: list[bytes] | None = None  # of a message that is not complete
+        self._part = b""  # of a message that is not complete
         self._allowance = BURST
         self._now = asyncio.get_running_loop().time
         self._heard = self._counted = self._now()
@@ -124,6 +124,9 @@ class Session:
         sending = asyncio.create_task(self._send_events())
         try:
             await self._listen()
+        except asyncio.CancelledError:
+            self._protocol.fail(POLICY, "not let in any more")
+            raise
         finally:
             self._follow.not_at_close(self._news.set)
             sending.cancel()
@@ -178,10 +181,10 @@ class Session:
         """The message that ends with a frame."""
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return None
-        self._parts = [*(self._parts or ()), bytes(frame.data)]
+        self._part += frame.data
         if not frame.fin:
             return None
-        message, self._parts = b"".join(self._parts), None
+        message, self._part = self._part, b""
         return message
 
     async def _follow_up(self, message: bytes, *, binary: bool) -> None:
@@ -248,8 +251,9 @@ class Session:
                 await self._news.wait()
             for id, stream in ready:
                 await self._send_one(id, stream)
-        self._protocol.send_close(GOING_AWAY, "the service stops")
-        self._flush()
+        if not self._protocol.close_expected():
+            self._protocol.send_close(GOING_AWAY, "the service stops")
+            self._flush()
 
     async def _send_one(self, id: str, stream: Stream) -> None:
         try:

@@ -44,17 +44,14 @@ def shown(passed: Passed) -> bytes:
 
 async def everything(follow: Follow, stream: Stream) -> AsyncGenerator[bytes]:
     """What is sent of a stream, until the service stops."""
-    try:
-        yield BEGIN + (b"\n" if stream.ready else _heartbeat(stream.place))
-        while not stream.over:
-            batch = await _next(stream)
-            if batch is None:
-                yield _heartbeat(stream.place)
-            elif text := _text(batch):
-                yield text
-                await follow.rest(batch)
-    finally:
-        stream.close()
+    yield BEGIN + (b"\n" if stream.ready else _heartbeat(stream.place))
+    while not stream.over:
+        batch = await _next(stream)
+        if batch is None:
+            yield _heartbeat(stream.place)
+        elif text := _text(batch):
+            yield text
+            await follow.rest(batch)
 
 
 async def one_task(
@@ -79,8 +76,6 @@ async def one_task(
                 return
     except NotFound:
         return  # deleted before it was looked at
-    finally:
-        stream.close()
 
 
 async def _next(stream: Stream) -> Batch | None:

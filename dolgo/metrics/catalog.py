@@ -53,6 +53,7 @@ SLOTS = Metric("dolgo_worker_slots", "gauge", "Tasks the worker of this process 
 USED = Metric("dolgo_worker_slots_used", "gauge", "Tasks the worker of this process holds; more than slots with those ahead.")
 TURNED = Metric("dolgo_worker_claim_age_seconds", "gauge", "Seconds since the claim loop last came round.")
 CONNECTIONS = Metric("dolgo_http_connections", "gauge", "Open HTTP connections.")
+STREAMS = Metric("dolgo_event_streams", "gauge", "Open streams of events, and open WebSockets.", ("kind",))
 BUILD = Metric("dolgo_build_info", "gauge", "Always 1: the version is in the label.", ("version",))
 
 # Of the whole service, read from the store by `serve` when it is asked.
@@ -65,5 +66,5 @@ FLEET_SLOTS = Metric("dolgo_fleet_slots", "gauge", "Slots of all workers that cl
 
 METRICS = (
     SUBMITTED, CLAIMED, ENDED, SETTLED, RETRIED, FENCED, RECLAIMED, RUN, WAIT, BATCH, REQUESTS, LATENCY, CALLS, ERRORS, OUTAGES,
-    LAG, UP, SLOTS, USED, TURNED, CHILDREN, CONNECTIONS, BUILD, TASKS, OLDEST, PAUSED, LIMIT, WORKERS, FLEET_SLOTS,
+    LAG, UP, SLOTS, USED, TURNED, CHILDREN, CONNECTIONS, STREAMS, BUILD, TASKS, OLDEST, PAUSED, LIMIT, WORKERS, FLEET_SLOTS,
 )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
 from dolgo.metrics.catalog import METRICS, RUN, Metric
 
@@ -49,6 +51,16 @@ class Tally:
                 self._counts[each.name][()] = 0
         self._runs = self._spreads[RUN.name]
         self.store_up = True
+        self.lasting = {"sse": 0, "websocket": 0}  # answers under way that last, by kind
+
+    @contextlib.contextmanager
+    def one_more(self, kind: str) -> Iterator[None]:
+        """Meanwhile an answer of this kind lasts."""
+        self.lasting[kind] += 1
+        try:
+            yield
+        finally:
+            self.lasting[kind] -= 1
 
     def count(self, metric: Metric, labels: Labels = (), by: float = 1) -> None:
         counts = self._counts[metric.name]

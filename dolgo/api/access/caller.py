@@ -15,6 +15,7 @@ class Caller(Struct, frozen=True):
     scopes: frozenset[Scope]
     queues: frozenset[str] | None = None  # None: all
     types: frozenset[str] | None = None  # None: all
+    rate: float | None = None  # requests a second; None: as many as it likes
 
     @property
     def limited(self) -> bool:

@@ -59,7 +59,7 @@ class Entrance:
         self._tokens = tokens
         self._public = house.public
         self._guarded = house.guarded or bool(house.admin) or verifier is not None
-        self._admin = digest(house.admin) if house.admin else ""
+        self._admin = digest(house.admin.encode().decode("latin-1")) if house.admin else ""  # as headers are read
         self._verifier = verifier
         self._monotonic = monotonic
         self._pace = Pace(monotonic)
@@ -73,13 +73,27 @@ class Entrance:
         if route.scope is None or route.path in self._public:
             return ANYBODY
         try:
-            caller = await self._named(headers.get(b"authorization"), outage=route.scope is Scope.METRICS)
+            caller = await self._named(headers.get(b"authorization"))
+            self._count(caller)
             if not caller.may(route.scope):
                 raise Forbidden(f"This needs the scope `{route.scope}`, which {caller.who} does not have.", scope=route.scope)
         except (Unauthorized, Forbidden) as error:
             log.warning("Refused %s %s: %s", route.method, route.path, error.detail, extra=SELDOM)
             raise
         return caller
+
+    async def lets_stay(self, route: Route, headers: Headers) -> bool:
+        """Whether who was let in before still would be: what lasts ends with the token it was asked for by.
+
+        While nothing can be known of the tokens, that ends nothing."""
+        try:
+            await self._named(headers.get(b"authorization"))
+        except Unauthorized as error:
+            log.warning("Ended %s %s: %s", route.method, route.path, error.detail, extra=SELDOM)
+            return False
+        except Refused:
+            pass
+        return True
 
     async def can_be_passed(self) -> bool:
         """Whether there is a credential that somebody could come in with."""
@@ -116,9 +130,12 @@ class Entrance:
             state = token.state(self._monotonic() + self._offset)
             if state != "valid":
                 raise Unauthorized(f"This token, {caller.who}, is {state}.", invalid=True)
-        if token.rate is not None and (pause := self._pace.take(id, token.rate)):
-            raise RateLimited(f"This token may ask {token.rate:g} times a second.", retry_after=max(1, math.ceil(pause)))
         return caller
+
+    def _count(self, caller: Caller) -> None:
+        """Raises RateLimited for a request too many."""
+        if caller.rate is not None and (pause := self._pace.take(caller.who, caller.rate)):
+            raise RateLimited(f"This token may ask {caller.rate:g} times a second.", retry_after=max(1, math.ceil(pause)))
 
     # -- what is known of the tokens
 
@@ -184,4 +201,4 @@ def _heard(reading: asyncio.Task[None]) -> None:
 
 
 def _caller(token: Token) -> Caller:
-    return Caller(f"token/{token.id}", token.name, token.scopes, token.queues, token.types)
+    return Caller(f"token/{token.id}", token.name, token.scopes, token.queues, token.types, token.rate)
