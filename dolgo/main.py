@@ -105,7 +105,9 @@ class Parts:
         self.follower = Follower(store, self.manager.callbacks, id=Ids(time.time).new())
         self.courier = self._courier(self.worker) if self.worker else None
         self.health = Health(store, self.worker, lease=settings.lease, web=web)
-        self.entrance = Entrance(Tokens(store), _house(settings), verifier=_verifier(settings) if web else None)
+        asked = web or settings.health_port is not None
+        host = settings.host if web else settings.health_host
+        self.entrance = Entrance(Tokens(store), _house(settings, host), verifier=_verifier(settings) if asked else None)
         self.audit = Audit(store, keep=settings.audit_keep)
         self.web = web
         self.figures = Figures(
@@ -323,8 +325,8 @@ def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:
     )  # fmt: skip
 
 
-def _house(settings: Settings) -> House:
-    beyond = settings.host not in LOOPBACK
+def _house(settings: Settings, host: str) -> House:
+    beyond = host not in LOOPBACK
     public = web.DOCS if settings.public_docs else frozenset()
     return House(guarded=beyond and not settings.insecure, public=public, admin=settings.admin_token)
 

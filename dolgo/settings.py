@@ -66,7 +66,7 @@ class Settings:
         "Port for a worker's /livez, /readyz, /healthz and /metrics; 0 picks a free one; none if not given.",
         "worker",
     )
-    insecure: bool = row(False, Flag(), "Listen beyond this machine without asking for a token.", "serve")
+    insecure: bool = row(False, Flag(), "Listen beyond this machine without asking for a token.")
     admin_token: str = row("", Secret(32), "A token that may do everything, besides those in the store.", "serve")
     jwt_key: str = row("", Secret(32), "The secret shared with whoever makes JWTs.", "serve")
     jwt_jwks_url: str = row(

@@ -200,8 +200,8 @@ ROUTES = (
         "GET", "/metrics", Scope.METRICS, metrics.get_metrics,
         {200: Reply("The page.", str, media_type="text/plain")},
     ),
-    Route("GET", "/openapi.json", Scope.READ, pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}),
-    Route("GET", "/docs", Scope.READ, pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}),
+    Route("GET", "/openapi.json", Scope.READ, pages.openapi, {200: Reply("OpenAPI 3.1.", dict[str, Any])}, of=Of.OWN),
+    Route("GET", "/docs", Scope.READ, pages.docs, {200: Reply("A page for people.", str, media_type="text/html")}, of=Of.OWN),
 )  # fmt: skip
 
 

@@ -96,12 +96,14 @@ async def _queues(api: Api, caller: Caller, *wanted: str) -> dict[str, ShownQueu
             counts[line.queue].update(line.counts)
     serving = running(await workers(api))
     gates = await api.manager.gates()
-    named = [info.options.get("queue", "default") for info in await api.manager.types.all()]
+    types = [info for info in await api.manager.types.all() if caller.sees_type(info.name)]
+    named = [info.options.get("queue", "default") for info in types]
     named += [name for worker in serving for name in worker.queues or ()]
     named += [scope.removeprefix(SCOPE) for scope in gates if scope.startswith(SCOPE)]
     for name in (*wanted, *named):
         counts[name].update()
-    oldest, now = await api.manager.oldest(), await api.manager.now()
+    oldest = await api.manager.oldest() if caller.types is None else {}  # the oldest may be of a type that is not the caller's
+    now = await api.manager.now()
     return {
         name: _queue(
             name,

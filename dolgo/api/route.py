@@ -22,7 +22,7 @@ class Of(Enum):
     """What a route is about, for callers who may know of some queues or types alone."""
 
     SERVICE = auto()  # the service as a whole: nothing for them
-    OWN = auto()  # whatever is theirs: the handler minds whose it is
+    OWN = auto()  # whatever is theirs: the handler minds whose it is, or it is of no task
     TASK = auto()  # the task that the path names; one that is not theirs is not there
     TYPE = auto()  # the type it names, alike
     QUEUE = auto()  # the queue it names, alike

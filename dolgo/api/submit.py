@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from dolgo import tracing
 from dolgo.api import asked
-from dolgo.api.access.limits import check_parents, permitted
+from dolgo.api.access.caller import Caller
+from dolgo.api.access.limits import announced, check_parents, permitted
 from dolgo.api.call import Answer, Call, Header
 from dolgo.api.intake import read_batch, read_task, typed_payload
 from dolgo.api.parts import Api
@@ -38,9 +39,7 @@ async def submit(api: Api, call: Call) -> Answer:
     try:
         submission = await permitted(api, call.caller, _traced(read_task(body), tracing.read(call.headers)))
     except InvalidRequest:
-        if call.caller.limited:  # the rest might tell of a type that is not the caller's
-            raise
-        raise await _all_wrong(api, body) from None
+        raise InvalidRequest.of(await _problems(api, call.caller, body, "")) from None
     await check_parents(api, call.caller, (submission,), pointed=False)
     task = None
     if timeout:
@@ -63,7 +62,7 @@ async def submit_batch(api: Api, call: Call) -> Answer:
     items, problems = await read_batch(body)
     submissions = None if problems else await _read_all(items)
     if submissions is None:
-        raise await _all_wrong_in_batch(api, items, problems)
+        raise await _all_wrong_in_batch(api, call.caller, items, problems)
     sent = tracing.read(call.headers)
     submissions = [_traced(submission, sent) for submission in submissions]
     if call.caller.limited:
@@ -105,29 +104,25 @@ async def _in_turns(items: Sequence[Raw], each: int) -> AsyncIterator[tuple[str,
             await asyncio.sleep(0)
 
 
-async def _all_wrong(api: Api, body: bytes) -> InvalidRequest:
-    return InvalidRequest.of(await _problems(api, body, ""))
-
-
-async def _all_wrong_in_batch(api: Api, items: Sequence[Raw], problems: list[Problem]) -> InvalidRequest:
+async def _all_wrong_in_batch(api: Api, caller: Caller, items: Sequence[Raw], problems: list[Problem]) -> InvalidRequest:
     async for at, item in _in_turns(items, EXPLAINING):
-        problems += await _problems(api, item, at)
+        problems += await _problems(api, caller, item, at)
         if len(problems) > MOST:
             break
     return InvalidRequest.of(problems)
 
 
-async def _problems(api: Api, raw: bytes | Raw, at: str) -> list[Problem]:
-    """All that is wrong with a task, its payload included. Raises MalformedJson."""
+async def _problems(api: Api, caller: Caller, raw: bytes | Raw, at: str) -> list[Problem]:
+    """All that is wrong with a task, its payload included if its type is the caller's. Raises MalformedJson."""
     problems: list[Problem] = []
     try:
         read_task(raw, at)
     except InvalidRequest as error:
         problems += error.problems
     named = typed_payload(raw)
-    if named is not None:
+    if named is not None and caller.sees_type(named[0]):
         try:
-            info = await api.manager.types.find(named[0])
+            info = await announced(api, caller, named[0])
             api.manager.types.shape(info).check(named[1], f"{at}/payload")
         except UnknownType as error:
             problems.append(Problem(f"{at}/type", error.detail))

@@ -68,10 +68,10 @@ class Jwts:
         if known is not None and self._clock() < known[1] and self._monotonic() < known[2] and known[3] == self._fetches():
             return known[0]
         claims = await self._claims(token)
-        caller = _caller(claims)
+        caller, until = _caller(claims), _end(claims)
         if len(self._seen) >= REMEMBERED:
             self._seen.clear()
-        self._seen[digest] = caller, float(claims["exp"]), self._monotonic() + SO_LONG, self._fetches()
+        self._seen[digest] = caller, until, self._monotonic() + SO_LONG, self._fetches()
         return caller
 
     def _fetches(self) -> int:
@@ -90,7 +90,7 @@ class Jwts:
                 leeway=LEEWAY,
                 options={"require": ["exp", "sub"]},
             )
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             why = "it has expired" if isinstance(error, jwt.ExpiredSignatureError) else type(error).__name__
             raise Unauthorized(f"This JWT is not taken: {why}.", invalid=True) from None
 
@@ -108,6 +108,14 @@ class Jwts:
             if key is not None and algorithm in key.algorithms:
                 return key.key, algorithm
         raise Unauthorized("This JWT is not taken: there is no such key for this algorithm.", invalid=True)
+
+
+def _end(claims: Mapping[str, Any]) -> float:
+    """When it expires."""
+    try:
+        return float(claims["exp"])
+    except OverflowError:  # a whole number of any length
+        return math.inf
 
 
 def _caller(claims: Mapping[str, Any]) -> Caller:

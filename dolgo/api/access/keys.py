@@ -16,6 +16,7 @@ import msgspec
 
 from dolgo.errors import NotReady
 from dolgo.logs import SELDOM
+from dolgo.setting_kinds import masked
 
 log = logging.getLogger("dolgo.access")
 
@@ -83,7 +84,7 @@ class Keys:
             keys = _read(await asyncio.wait_for(self._body(), FETCH))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, msgspec.MsgspecError, ValueError) as error:
             reason = str(error) or type(error).__name__
-            log.warning("The keys of %s could not be fetched: %s", self._url, reason, extra=SELDOM)
+            log.warning("The keys of %s could not be fetched: %s", masked(self._url), reason, extra=SELDOM)
             return
         self._keys, self._fetched_at = keys, self._monotonic()
         self.fetches += 1

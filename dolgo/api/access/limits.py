@@ -16,7 +16,7 @@ from dolgo.errors import Forbidden, NotFound, Problem, UnknownType
 from dolgo.task.batch import REF
 from dolgo.task.intake import DEFAULT_QUEUE, unknown_parents
 from dolgo.task.manager import Submission
-from dolgo.task.types import Query
+from dolgo.task.types import Query, TypeInfo
 
 
 async def check(api: Api, route: Route, call: Call) -> None:
@@ -44,7 +44,11 @@ async def permitted(api: Api, caller: Caller, submission: Submission, at: str = 
     if not caller.sees_type(submission.type):
         detail = f"{caller.who} is not for tasks of the type {submission.type!r}."
         raise Forbidden(detail, [Problem(f"{at}/type", detail)])
-    queue = await queue_of(api, submission)
+    try:
+        info = await announced(api, caller, submission.type)
+    except UnknownType as error:
+        raise UnknownType(error.detail, [Problem(f"{at}/type", error.detail)]) from None
+    queue = submission.queue or _queue_by(info)
     if not caller.sees_queue(queue):
         detail = f"{caller.who} is not for the queue {queue!r}."
         raise Forbidden(detail, [Problem(f"{at}/queue", detail)])
@@ -67,16 +71,25 @@ async def is_seen(api: Api, caller: Caller, submission: Submission) -> bool:
     if not caller.limited:
         return True
     try:
-        return caller.sees(submission.type, await queue_of(api, submission))
+        queue = submission.queue or _queue_by(await api.manager.types.find(submission.type))
     except UnknownType:
         return False
+    return caller.sees(submission.type, queue)
 
 
-async def queue_of(api: Api, submission: Submission) -> str:
-    """The queue its task would stand in. Raises UnknownType."""
-    if submission.queue is not None:
-        return submission.queue
-    queue: str = (await api.manager.types.find(submission.type)).options.get("queue", DEFAULT_QUEUE)
+async def announced(api: Api, caller: Caller, type: str) -> TypeInfo:
+    """What is known of a type. Raises UnknownType, which names no others to who is for some types alone."""
+    try:
+        return await api.manager.types.find(type, since=api.manager.types.monotonic())
+    except UnknownType:
+        if caller.types is None:
+            raise
+        raise UnknownType(f"No worker has announced the task type {type!r}.") from None
+
+
+def _queue_by(info: TypeInfo) -> str:
+    """Where tasks of a type stand that name no queue."""
+    queue: str = info.options.get("queue", DEFAULT_QUEUE)
     return queue
 
 
