@@ -239,7 +239,8 @@ class RedisStore(Store):
         return await self._count("cascade", limit)
 
     async def trim(self, keep: float, most: int, limit: int, *, upto: int | None = None) -> int:
-        return await self._count("trim", keep, most, upto, limit)
+        (count,), _ = await self._ask("trim", keep, most, limit, upto)
+        return int(count)
 
     # -- gates
 
