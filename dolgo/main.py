@@ -29,7 +29,7 @@ from dolgo.metrics.tally import Tally
 from dolgo.reloading import reload
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
-from dolgo.settings import Settings, for_tasks
+from dolgo.settings import TABLE, Settings
 from dolgo.store.base import Store
 from dolgo.store.measured import measure
 from dolgo.stores import open_store
@@ -100,7 +100,9 @@ class Parts:
         self.setup = Setup(
             settings.tasks, max(1, settings.slots), settings.max_result, settings.reload, settings.log_format, settings.grace
         )
-        self.environ = {**for_tasks(os.environ), "DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
+        # the server's own secrets are none of the handlers' business, nor of what they tell of themselves when they crash
+        kept_back = {setting.env: "" for setting in TABLE if setting.secret}
+        self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow, **kept_back}
         self.worker = self._worker() if settings.slots else None
         self.follower = Follower(store, self.manager.callbacks, id=Ids(time.time).new())
         self.courier = self._courier(self.worker) if self.worker else None
