@@ -19,7 +19,8 @@ from dolgo.api.problem import MOST
 from dolgo.api.views import accepted, short
 from dolgo.errors import InvalidPayload, InvalidRequest, Problem, UnknownType
 from dolgo.task.manager import Accepted, Submission
-from dolgo.task.types import Task
+from dolgo.task.tokens import Scope
+from dolgo.task.types import End, Task
 
 ENVELOPE = 1 << 20  # bytes that everything of a task but its payload may take: 10,000 ids are some 400,000
 READ_AT_ONCE = 1 << 17  # bytes of a batch that are read before others get a turn of the loop
@@ -48,9 +49,16 @@ async def submit(api: Api, call: Call) -> Answer:
         answer = await api.manager.submit((submission,), once=once)
     ((id, status),) = answer.tasks
     headers = ((b"location", b"/tasks/" + id.encode()), *headers, *told(answer))
-    if task is None or (isinstance(task, Task) and not call.caller.sees(task.type, task.queue)):
+    if task is None or not _may_see(call.caller, task, existing=answer.existing):
         return Answer(202, accepted(id, status), headers)
     return Answer(200, short(task), headers)
+
+
+def _may_see(caller: Caller, task: Task | End, *, existing: bool) -> bool:
+    """Whether the caller may be told how it ended: if another's task stands for its own, it takes more than to submit."""
+    if existing and not caller.may(Scope.READ):
+        return False
+    return isinstance(task, End) or caller.sees(task.type, task.queue)
 
 
 async def submit_batch(api: Api, call: Call) -> Answer:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import jwt as pyjwt
 import pytest
 import requests
 import schemathesis
@@ -15,6 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
+from dolgo.api.access.entrance import Entrance, House
+from dolgo.api.access.jwts import Jwts, Trust
 from dolgo.api.openapi import document
 from dolgo.task.tokens import Scope
 from tests.api.web import Web, client, open_web
@@ -22,6 +26,7 @@ from tests.store.clock import Clock
 
 EXAMPLES = 40  # requests for each route
 OPEN = {"/livez", "/readyz", "/healthz"}
+ADMIN, KEY = "a" * 40, "k" * 40
 KNOWN = 3  # tasks there are from the beginning, in turn queued, failed and done
 
 SCHEMA = schemathesis.openapi.from_dict(document())
@@ -89,8 +94,15 @@ def closed(runner: asyncio.Runner, web: Web, known: list[str]) -> Asked:
     few = runner.run(web.tokens.create("few", scopes=[Scope.READ]))[1]
     gone = runner.run(web.tokens.create("gone", scopes=[Scope.ADMIN]))[1]
     runner.run(web.tokens.revoke("gone"))
-    sent = [f"Bearer {token}" for token in (*made, few, gone, f"{gone}x", "a.b.c")]
+    web.app = web.make(entrance=Entrance(web.tokens, House(admin=ADMIN), verifier=Jwts(Trust(key=KEY))))
+    people = [jwt({"scope": "admin"}), jwt({"scope": "read submit operate", "dolgo_types": ["pause"]}), jwt({"dolgo_queues": []})]
+    sent = [f"Bearer {token}" for token in (*made, few, gone, f"{gone}x", "a.b.c", *people, ADMIN)]
     return Asked(runner, web, known, [*sent, made[0], None])
+
+
+def jwt(claims: dict[str, Any]) -> str:
+    """What another service says of somebody."""
+    return pyjwt.encode({"sub": "ann", "exp": time.time() + 3_600, **claims}, KEY, "HS256")
 
 
 @pytest.fixture(scope="module")

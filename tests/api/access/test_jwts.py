@@ -105,6 +105,19 @@ async def test_what_is_forged_over_or_malformed_is_refused(token: str) -> None:
     assert not token or token not in refused.value.detail
 
 
+async def test_one_that_never_expires_to_speak_of_is_taken() -> None:
+    assert (await Jwts(Trust(key=SECRET)).caller(jwt.encode(claims(exp=10**400), SECRET, "HS256"))).name == "ann"
+
+
+async def test_credentials_of_the_address_of_keys_are_not_logged(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    issuer.status = 500
+    jwts = Jwts(Trust(jwks_url=issuer.url.replace("http://", "http://user:hunter2@") + "?token=hunter2"))
+    with pytest.raises(NotReady):
+        await jwts.caller(jwt.encode(claims(), RSA[0], "RS256", headers={"kid": "a"}))
+    assert "user:***@127.0.0.1" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 async def test_audience_issuer_and_algorithm_are_minded() -> None:
     jwts = Jwts(Trust(key=SECRET, audience="dolgo", issuer="me", algorithms=("HS256",)))
     good = claims(aud="dolgo", iss="me")

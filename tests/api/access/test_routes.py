@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -144,6 +145,40 @@ async def test_a_queue_shows_a_token_for_some_types_nothing_of_the_others(web: W
     token = await secret(web, Scope.READ, types=["anything"])
     shown = (await web.http.get("/queues", headers={"Authorization": f"Bearer {token}"})).json()["queues"]
     assert [(queue["name"], queue["oldest_age"], queue["counts"]["queued"]) for queue in shown] == [("default", None, 0)]
+
+
+async def test_a_token_that_may_not_read_is_not_told_how_the_task_of_another_ended(web: Web) -> None:
+    theirs = await web.submit(unique_key="invoice-7")
+    reads, submits = await secret(web, Scope.READ, Scope.SUBMIT), await secret(web, Scope.SUBMIT)
+    asked = [
+        asyncio.create_task(
+            web.http.post(
+                "/tasks?wait=20",
+                json={"type": "pause", "unique_key": "invoice-7"},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        )
+        for token in (reads, submits)
+    ]
+    async with asyncio.timeout(10):
+        while len(web.notify._watches.get(theirs, ())) < len(asked):
+            await asyncio.sleep(0.001)
+    await web.run(theirs, b'"secret"')
+    told, untold = await asyncio.gather(*asked)
+    assert (told.status_code, told.json()["result"]) == (200, "secret")
+    assert (untold.status_code, untold.json()) == (202, {"id": theirs, "status": "queued"})
+
+
+async def test_an_idempotency_key_is_its_callers_own(web: Web) -> None:
+    tokens = [await secret(web, Scope.SUBMIT) for _ in range(2)]
+    answers = [
+        await web.http.post("/tasks", json={"type": type}, headers={"Authorization": f"Bearer {token}", "Idempotency-Key": "k"})
+        for token, type in zip((*tokens, tokens[0]), ("pause", "anything", "pause"), strict=True)
+    ]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert len({answer.json()["id"] for answer in answers}) == 2
+    assert "idempotency-replayed" not in answers[1].headers
+    assert answers[2].json() == answers[0].json()
 
 
 async def test_of_a_list_with_others_between_only_its_own_are_shown(web: Web) -> None:
