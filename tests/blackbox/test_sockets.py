@@ -115,7 +115,7 @@ def test_a_message_that_is_too_large_ends_the_socket(ws: ClientConnection, much:
 
 def test_a_flood_ends_the_socket(shared: Server, ws: ClientConnection) -> None:
     with suppress(ConnectionClosed):
-        for _ in range(100_000):
+        for _ in range(2_000):
             say(ws, op="ping")
     assert closed(ws) == 1008
     assert httpx.get(f"{shared.url}/livez").status_code == 200
