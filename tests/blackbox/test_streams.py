@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from dolgo.task.types import FINAL
+from tests.blackbox.client import until
 from tests.blackbox.server import Process, Server
 from tests.blackbox.streams import WITHIN, Ended, Message, Reader, place
 from tests.missing import need
@@ -47,6 +49,23 @@ def wait(server: Server, *ids: str) -> None:
     """Return when all have ended."""
     for id in ids:
         assert httpx.get(f"{server.url}/tasks/{id}?wait=30", timeout=40).json()["status"] == "done"
+
+
+def wait_for_the_end(server: Server) -> None:
+    """Return when nothing waits or runs any more."""
+    until(lambda: not [id for id, status in all_statuses(server).items() if status not in FINAL], 60, "all tasks have ended")
+
+
+def all_statuses(server: Server) -> dict[str, str]:
+    """How every task stands."""
+    statuses: dict[str, str] = {}
+    query = {"limit": "1000"}
+    while True:
+        page = httpx.get(f"{server.url}/tasks", params=query, timeout=WITHIN).json()
+        statuses |= {task["id"]: task["status"] for task in page["tasks"]}
+        if page["next"] is None:
+            return statuses
+        query["cursor"] = page["next"]
 
 
 def whole_log(server: Server) -> list[dict[str, Any]]:
@@ -115,6 +134,40 @@ def test_a_server_killed_in_the_middle_of_a_stream_costs_no_event(serve: Serve, 
     assert [message.data for message in seen] == log
     final = {message.data["id"]: message.data["status"] for message in seen}
     assert final == dict.fromkeys(ids, "done")
+
+
+@pytest.mark.timeout(180)
+def test_slow_and_quick_readers_come_to_the_truth_though_every_server_is_killed(serve: Serve, store: str) -> None:
+    servers = [serve("--store", store), serve("--store", store)]
+    last = dict.fromkeys(("quick", "slow"), place(servers[0].url))
+    seen: dict[str, list[Message]] = {"quick": [], "slow": []}
+    ids: list[str] = []
+    for turn in range(4):
+        dies, lives = servers[turn % 2], servers[1 - turn % 2]
+        readers = {name: Reader(dies.url, "/events", last=last[name], buffer=4096 if name == "slow" else 0) for name in last}
+        ids += submit(lives, count=100) + submit(dies, count=100, delay=LATER)
+        with httpx.Client(timeout=WITHIN) as http:
+            for id in ids[-150::5]:
+                http.post(f"{lives.url}/tasks/{id}/cancel")
+            for id in ids[-150::10]:
+                http.post(f"{dies.url}/tasks/{id}/retry")
+        seen["quick"] += [readers["quick"].next() for _ in range(150)]
+        seen["slow"].append(readers["slow"].next())
+        dies.kill(signal.SIGKILL)
+        for name, reader in readers.items():
+            seen[name] += reader.rest()[0] if name == "quick" else []
+            last[name] = reader.last
+            reader.close()
+        dies.wait()
+        dies.start().wait_ready()
+    httpx.post(f"{servers[0].url}/tasks/cancel?status=queued", timeout=WITHIN)
+    wait_for_the_end(servers[1])
+    log = whole_log(servers[1])
+    for name, messages in seen.items():
+        with Reader(servers[0].url, "/events", last=last[name]) as reader:
+            messages += up_to(reader, log[-1]["seq"])
+        assert [message.data for message in messages] == log, name
+    assert {event["id"]: event["status"] for event in log} == all_statuses(servers[0])
 
 
 def test_a_task_is_told_from_how_it_stands_to_its_end_and_then_no_more(serve: Serve, store: str) -> None:
