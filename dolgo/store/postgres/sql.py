@@ -1,0 +1,57 @@
+"""The statements of `queries/` and the migrations of `sql/`, by name."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+from asyncpg import Connection, Record
+
+__all__ = ["MIGRATIONS", "QUERIES", "Connection", "Record", "row", "rows", "run", "value"]
+
+_HERE = files("dolgo.store.postgres")
+
+
+def _texts(folder: str) -> dict[str, str]:
+    """The files of SQL of a folder, by name without its ending, in the order of their names."""
+    found = sorted((entry for entry in _HERE.joinpath(folder).iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name)
+    return {entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8") for entry in found}
+
+
+def _queries() -> dict[str, str]:
+    """The named blocks of all files. A name that two of them have is an error."""
+    queries: dict[str, str] = {}
+    for text in _texts("queries").values():
+        parts = re.split(r"^-- name: (\w+).*$", text, flags=re.MULTILINE)
+        for name, body in zip(parts[1::2], parts[2::2], strict=True):
+            if name in queries:
+                raise ValueError(f"two statements are named {name}")
+            queries[name] = re.sub(r"(?m)^--.*\n", "", body).strip()
+    return queries
+
+
+QUERIES = _queries()
+MIGRATIONS = {int(number): text for number, text in _texts("sql").items()}
+
+
+async def rows(connection: Connection, name: str, *values: Any) -> list[Record]:
+    """All rows that one named statement answers."""
+    answer: list[Record] = await connection.fetch(QUERIES[name], *values)
+    return answer
+
+
+async def row(connection: Connection, name: str, *values: Any) -> Record | None:
+    """The first row, None if there is none."""
+    return await connection.fetchrow(QUERIES[name], *values)
+
+
+async def value(connection: Connection, name: str, *values: Any) -> Any:
+    """The first value of the first row, None if there is none."""
+    return await connection.fetchval(QUERIES[name], *values)
+
+
+async def run(connection: Connection, name: str, *values: Any) -> int:
+    """How many rows it changed."""
+    status: str = await connection.execute(QUERIES[name], *values)
+    return int(status.rpartition(" ")[2])
