@@ -24,6 +24,7 @@ PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between two tries to connect
 BRIEF = 1.0  # seconds a connection has to last, or the next one is made after a pause
 CONNECTS_WITHIN = 3.0  # seconds; one attempt that nobody answers must not outlast an outage by more
 ANSWERS_WITHIN = 5.0  # seconds after which an answer is not waited for any more
+CACHED = 500  # statements kept prepared: all that there are
 ALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2))  # a peer gone without a word is noticed in 10 s
 
 OLDEST = 14  # the first version that Debian's and the managed services' supported ones are not older than
@@ -36,7 +37,10 @@ SESSION = {
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": "10s",
     "jit": "off",  # our statements run for less time than it takes to compile them
-    "TimeZone": "UTC",
+    # Every statement finds its rows by an index. A plan that is made while a table is small or not analysed yet is kept.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
 }
 INTRODUCE = (
     "SELECT set_config('search_path', $1, false), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', "
@@ -51,6 +55,8 @@ async def connect(address: Address) -> Connection:
             **address.arguments,
             timeout=CONNECTS_WITHIN,
             command_timeout=ANSWERS_WITHIN,
+            statement_cache_size=CACHED,
+            max_cached_statement_lifetime=0,
             server_settings={"application_name": "dolgo"},
         )
         try:
