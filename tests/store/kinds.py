@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from dolgo.store.base import Clock, Store
 from dolgo.store.memory import MemoryStore
+from dolgo.store.postgres import PostgresStore
 from dolgo.store.redis import RedisStore
 from dolgo.store.sqlite import SqliteStore
 from tests.missing import need
+from tests.postgres_server import postgres_url
 from tests.redis_server import RedisServer
 
 Make = Callable[[Path, Clock], Store]
@@ -30,12 +33,18 @@ def redis_url() -> str:
     return server.url
 
 
+def schema_of(folder: Path) -> str:
+    """The name of a schema for the store of a folder."""
+    return "s_" + re.sub("[^a-z0-9]", "_", folder.name.lower())[:30]
+
+
 KINDS: dict[str, Make] = {
     "memory": lambda folder, clock: MemoryStore(clock=clock),
+    "postgres": lambda folder, clock: PostgresStore(f"{postgres_url()}?schema={schema_of(folder)}", clock=clock),
     "redis": lambda folder, clock: RedisStore(f"{redis_url()}?prefix={folder.name}", clock=clock),
     "sqlite": lambda folder, clock: SqliteStore(str(folder / "dolgo.db"), clock=clock),
 }
-OUTLIVING = {"redis", "sqlite"}  # what is stored is there again when the store is opened anew
+OUTLIVING = {"postgres", "redis", "sqlite"}  # what is stored is there again when the store is opened anew
 
 MEMORY_DISK = "/dev/shm"
 
