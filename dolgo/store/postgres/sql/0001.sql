@@ -37,8 +37,9 @@ CREATE INDEX keyed_heads ON keyed_line (line, closed, head, first) WHERE head IS
 CREATE INDEX keyed_idle ON keyed_line (line) WHERE head IS NULL AND running <= 0;
 CREATE INDEX keyed_key ON keyed_line (key);
 
+CREATE SEQUENCE body_n CACHE 64;
 CREATE TABLE body (                -- of every task: what it was submitted with
-    n            bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    n            bigint PRIMARY KEY,  -- from `body_n`
     id           text COLLATE "C" NOT NULL UNIQUE,
     line         integer NOT NULL,
     priority     bigint NOT NULL,
@@ -191,6 +192,36 @@ CREATE TABLE record (
     expires_at double precision
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX record_expires ON record (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Take the first tasks by (rank, id) of lines that nothing closes, in turns with all other claims: what the second statement sees
+-- is what the one before left. A line whose head is behind that of as many others as are wanted has nothing to give.
+CREATE FUNCTION claim_first_1(lines integer[], most integer, by_worker text, at double precision, until double precision)
+RETURNS TABLE (rank double precision, id text, token text, line integer, payload bytea, attempt integer, failures bigint,
+    losses bigint, max_attempts bigint, suspect boolean, tags text, deferrals bigint, generation integer, timeout double precision,
+    limit_key text, extras bytea, run_at double precision)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 3);
+    RETURN QUERY
+    WITH heads AS (
+        SELECT v.line FROM unnest(lines) AS v (line), LATERAL (
+            SELECT task.rank, task.id FROM task WHERE task.line = v.line AND task.limit_key = '' AND task.state = 3
+            ORDER BY task.rank, task.id LIMIT 1) AS head
+        ORDER BY head.rank, head.id LIMIT most
+    ), picked AS MATERIALIZED (
+        SELECT first.n FROM heads, LATERAL (
+            SELECT task.n, task.rank, task.id FROM task WHERE task.line = heads.line AND task.limit_key = '' AND task.state = 3
+            ORDER BY task.rank, task.id LIMIT most) AS first
+        ORDER BY first.rank, first.id LIMIT most
+    )
+    UPDATE task SET state = 4, attempt = task.attempt + 1, worker = by_worker, started_at = at, lease_until = until,
+        token = to_hex(task.n) || '.' || replace(gen_random_uuid()::text, '-', '')
+    FROM picked JOIN body ON body.n = picked.n
+    WHERE task.n = picked.n AND task.state = 3 AND (task.expires_at IS NULL OR task.expires_at > at OR task.attempt > 0)
+    RETURNING task.rank, task.id, task.token, task.line, body.payload, task.attempt, task.failures, task.losses, body.max_attempts,
+        task.suspect, body.tags, task.deferrals, task.generation, body.timeout, task.limit_key, body.extras, task.run_at;
+END $$;
 
 -- Write the counts of lines and the log: the end of every transaction, because `meta` is locked from here to its commit.
 -- lines: numbers in order; changes: seven of each line, in the order of its columns; n: how many events. The seq of the last.

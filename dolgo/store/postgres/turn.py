@@ -1,0 +1,182 @@
+"""One transaction: its locks, its time, what it adds to the log, and how it changes the lines.
+
+Transactions of all processes on one schema go side by side, with three advisory locks between them, taken in this order:
+
+- DATA is shared by those that touch only tasks of their own: new ones, leases they hold, what they claim. Whoever changes tasks
+  that others may change too (by hand, reclaimed, expired, submitted with parents) has it alone, and then nobody else writes.
+- RECORDS is held by one who writes records.
+- ORDER is taken late, by `in_order`, and held to the end of the transaction: claims, the dependents of what ended, limit keys and
+  unique keys are seen to one transaction after the other. That costs little, because commits take turns in any case: the numbers
+  of events come from one row, so that no reader sees a later event before an earlier one.
+
+Rows are locked before ORDER and in the order of their numbers, so nobody who holds ORDER waits for one who wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dolgo.store.base import CASCADED
+from dolgo.store.postgres.gates import Gates
+from dolgo.store.postgres.lines import Lines
+from dolgo.store.postgres.rows import DONE, IN_PROGRESS, READY, WAITING, EventRow, LineKey
+from dolgo.store.postgres.sql import Connection, Record, row, rows
+
+ALONE = frozenset({"cancel", "retry", "delete", "gate", "reclaim", "expire", "clamp", "cascade"})  # verbs that have DATA alone
+_DATA = "SELECT pg_advisory_xact_lock{}(hashtext('dolgo ' || current_schema()), 1)"
+_RECORDS = "SELECT pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 2)"
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Extras(NamedTuple):
+    """What there is besides plain tasks that may be claimed: where all is False, most rules cost nothing."""
+
+    now: float
+    next_due: float | None
+    next_expiry: float | None
+    gates: bool
+    keyed: bool
+    edges: bool
+    open_lines: list[int]
+
+
+async def begin(connection: Connection, lines: Lines, calls: Mapping[str, Sequence[Any]], now: float | None) -> Turn:
+    """A transaction for these calls, by verb, with the locks they need. `now`: None for the server's time."""
+    submits = calls.get("submit", ())
+    alone = not ALONE.isdisjoint(calls) or any(task.depends_on for tasks, _, _ in submits for task in tasks)
+    locks = [_DATA.format("" if alone else "_shared")]
+    if "put" in calls or "forget" in calls or any(puts for _, puts, _ in submits):
+        locks.append(_RECORDS)
+    await connection.execute("; ".join(["BEGIN", *locks]))
+    return Turn(connection, lines, await look(connection), now)
+
+
+async def look(connection: Connection) -> Extras:
+    found = await row(connection, "extras")
+    assert found is not None
+    return Extras._make(found)
+
+
+class Turn:
+    """What the verbs of one commit gather, written once at its end: few statements, because each is a way to the server."""
+
+    def __init__(self, connection: Connection, lines: Lines, extras: Extras, now: float | None) -> None:
+        self.connection = connection
+        self.lines = lines
+        self.extras = extras
+        self.now = extras.now if now is None else now
+        self.events: list[EventRow] = []  # time, id, line, state, attempt; after `finish` with those of notes before
+        self.first_seq = 0  # of the first of them, after `finish`
+        self.note_events: list[EventRow] = []  # time, id, line, state, attempt, kind, data
+        self.work = False  # something may have become claimable
+        self.ended: list[str] = []  # tasks that came to an end, whose dependents are to be seen to
+        self.restarted: list[str] = []  # tasks that were retried or revived, likewise
+        self.budget = CASCADED  # dependents this commit may still see to
+        self._ordered = False
+        self._changes: dict[int, list[int]] = {}  # line → change of each count, by state
+        self._keyed: dict[tuple[int, str], int] = {}  # line and limit key that changed → change of those that run
+        self._gates: Gates | None = None
+
+    async def run(self, name: str, *values: Any) -> list[Record]:
+        """The rows of one named statement."""
+        return await rows(self.connection, name, *values)
+
+    async def in_order(self) -> None:
+        """Take turns with other transactions from here on; what the next statements see is what those before left."""
+        if not self._ordered:
+            self._ordered = True
+            await self.run("in_order")
+
+    async def line(self, key: LineKey) -> int:
+        """The number of a line, made if it is new."""
+        await self.lines.numbers(self.connection, {key})
+        return self.lines.by_key[key]
+
+    async def key(self, number: int) -> LineKey:
+        """Queue, type and hash of a line."""
+        return await self.lines.key(self.connection, number)
+
+    # -- what happened
+
+    def moved(self, id: str, line: int, key: str, before: int, after: int, attempt: int) -> None:
+        """A task came from one state to another (0: it was new): count it, log it, and see to its dependents if it has ended."""
+        self.counted(line, before, after)
+        self.events.append((self.now, id, line, after, attempt))
+        if after >= DONE:
+            self.ended.append(id)
+        if key:
+            change = (after == IN_PROGRESS) - (before == IN_PROGRESS)
+            self._keyed[line, key] = self._keyed.get((line, key), 0) + change
+
+    def counted(self, line: int, before: int, after: int) -> None:
+        """A task came from one state to another (0: not there) without a change of status to log."""
+        changes = self._changes.get(line)
+        if changes is None:
+            changes = self._changes[line] = [0] * 8
+        changes[before] -= 1
+        changes[after] += 1
+
+    def joined(self, line: int, key: str) -> None:
+        """A task became claimable, now or later."""
+        self.work = True
+        if key:
+            self._keyed.setdefault((line, key), 0)
+
+    # -- what there is
+
+    async def look_again(self) -> None:
+        """Something was written that `extras` or the gates tell of."""
+        self.extras = await look(self.connection)
+
+    def open_lines(self) -> set[int]:
+        """Lines that may have something claimable."""
+        return {*self.extras.open_lines, *(line for line, changes in self._changes.items() if changes[READY] > 0)}
+
+    async def gates(self) -> Gates:
+        """What the gates let through, counted down by the claims of this turn."""
+        if self._gates is None:
+            running = {line: count for line, count in await self.run("lines_running")} if self.extras.gates else {}
+            for line, changes in self._changes.items():
+                running[line] = running.get(line, 0) + changes[IN_PROGRESS]
+            for line in running:
+                await self.key(line)
+            names = self.lines.by_number
+            self._gates = await Gates.read(self.run, lambda line: names[line][:2], self.now, running.items())
+        return self._gates
+
+    # -- writing
+
+    async def write_keyed(self) -> None:
+        """Set the lines with a limit key right. Once before the claims, which look at them, and once at the end."""
+        if not self._keyed:
+            return
+        await self.in_order()
+        places = sorted(self._keyed)
+        changes = [self._keyed[place] for place in places]
+        await self.run("keyed_changed", [line for line, _ in places], [key for _, key in places], changes)
+        await self.run("keyed_gone")
+        freed = [key for (_, key), change in self._keyed.items() if change < 0]
+        if freed:
+            await self.run("keyed_reopen", freed)
+            self.work = True
+        self._keyed.clear()
+        await self.look_again()
+
+    async def finish(self) -> None:
+        """Write the counts and, last of all, the log: notes before ends, because whoever follows a task stops at its end."""
+        await self.write_keyed()
+        if self._gates is not None:
+            await self._gates.write()
+        if self.extras.gates and any(changes[IN_PROGRESS] < 0 for changes in self._changes.values()):
+            self.work = True  # there may be room under a limit
+        self.events = self.note_events + self.events
+        if not self.events and not self._changes:
+            return
+        numbers = sorted(self._changes)
+        changes = [change for line in numbers for change in self._changes[line][WAITING:]]
+        packed = _pack([event[1:] for event in self.events])
+        found = await self.run("finish", numbers, changes, len(self.events), self.now, packed)
+        self.first_seq = (found[0][0] or 0) - len(self.events) + 1
