@@ -34,6 +34,7 @@ run: install ## serve on http://127.0.0.1:8080 with the example task types
 test: install ## run all tests, e.g. make test ARGS="-k settings -x"
 	@scripts/need-system strace
 	@scripts/need-system redis-server
+	@scripts/need-system postgres
 	@scripts/need-system promtool
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS) \
 		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
@@ -58,6 +59,7 @@ bench-peers: install ## measure dolgo beside other task queues on Redis
 
 faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--store sqlite --cycles 50 --tasks 2000"
 	@scripts/need-system redis-server
+	@scripts/need-system postgres
 	$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(STAMP) ## pin anew what pyproject.toml asks for; UPGRADE=1 takes newer versions

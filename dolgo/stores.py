@@ -9,7 +9,7 @@ from dolgo.setting_kinds import masked
 from dolgo.store.base import Store
 from dolgo.store.findings import Finding, bad
 
-KNOWN = "memory://, sqlite:///PATH or redis://HOST:PORT/DB"
+KNOWN = "memory://, sqlite:///PATH, redis://HOST:PORT/DB or postgresql://HOST:PORT/DATABASE"
 
 
 def open_store(url: str) -> Store:
@@ -29,6 +29,12 @@ def open_store(url: str) -> Store:
         except ModuleNotFoundError as error:
             raise BadSetting(f"The store {masked(url)} needs the package {error.name}: pip install 'dolgo[redis]'.") from None
         return RedisStore(url)
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from dolgo.store.postgres import PostgresStore
+        except ModuleNotFoundError as error:
+            raise BadSetting(f"The store {masked(url)} needs the package {error.name}: pip install 'dolgo[postgres]'.") from None
+        return PostgresStore(url)
     raise BadSetting(f"The store {masked(url)} cannot be used: give {KNOWN}.")
 
 
@@ -49,4 +55,10 @@ def examine_store(url: str, *, full: bool) -> Sequence[Finding]:
         except ModuleNotFoundError as error:
             raise StoreUnusable(f"The store {masked(url)} needs a package more: pip install 'dolgo[redis]'.") from error
         return redis_doctor.examine(url)
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from dolgo.store.postgres import doctor as postgres_doctor
+        except ModuleNotFoundError as error:
+            raise StoreUnusable(f"The store {masked(url)} needs a package more: pip install 'dolgo[postgres]'.") from error
+        return postgres_doctor.examine(url)
     raise BadSetting(f"The store {masked(url)} cannot be used: give {KNOWN}.")

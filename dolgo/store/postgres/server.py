@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from asyncpg import Connection, Record
 
 from dolgo.store.base import Clock
-from dolgo.store.postgres import sql
 from dolgo.store.postgres.link import ANSWERS_WITHIN, Link
 from dolgo.store.postgres.refusals import Failure, contended, cut, describe, meaning
+from dolgo.store.postgres.sql import QUERIES
 from dolgo.store.postgres.url import Address
 
 log = logging.getLogger("dolgo.store")
@@ -123,12 +123,17 @@ class Reader:
 
     async def run(self, name: str, *values: Any) -> list[Record]:
         """All rows that one named statement answers. Raises StoreUnavailable."""
+        return await self.query(QUERIES[name], *values)
+
+    async def query(self, text: str, *values: Any) -> list[Record]:
+        """As `run`, of a statement that was put together."""
         async with self._turn:
             for tries_left in reversed(range(TRIES)):
                 connection = await self.link.ready()
                 try:
                     async with asyncio.timeout(ANSWERS_WITHIN):
-                        return await sql.rows(connection, name, *values)
+                        answer: list[Record] = await connection.fetch(text, *values)
+                        return answer
                 except Failure as error:
                     await self._failed(error, last=not tries_left)
         raise AssertionError("the last try returns or raises")
