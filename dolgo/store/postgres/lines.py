@@ -15,7 +15,7 @@ class Lines:
 
     async def read(self, connection: Connection) -> None:
         for n, *key in await rows(connection, "lines_all"):
-            self._add(n, (key[0], key[1], key[2]))
+            self.add(n, (key[0], key[1], key[2]))
 
     async def key(self, connection: Connection, number: int) -> LineKey:
         if number not in self.by_number:
@@ -30,9 +30,9 @@ class Lines:
         columns = [list(column) for column in zip(*new, strict=True)]
         await rows(connection, "lines_add", *columns)
         for n, queue, type, hash in await rows(connection, "lines_named", *columns):
-            self._add(n, (queue, type, hash))
+            self.add(n, (queue, type, hash))
 
-    def _add(self, number: int, key: LineKey) -> None:
+    def add(self, number: int, key: LineKey) -> None:
         self.by_number[number] = key
         self.by_key[key] = number
 
