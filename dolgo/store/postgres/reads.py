@@ -46,7 +46,8 @@ async def counts(reader: Reader) -> list[QueueCounts]:
 
 
 async def oldest(reader: Reader, now: float) -> dict[str, float]:
-    return {queue: run_at for queue, run_at in await reader.run("oldest", now)}
+    rows = await reader.run("oldest", now)
+    return dict((queue, run_at) for queue, run_at in rows)
 
 
 async def head(reader: Reader) -> int:

@@ -8,12 +8,12 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from dolgo.store.base import Clock
 from dolgo.store.postgres.link import ANSWERS_WITHIN, Link
 from dolgo.store.postgres.refusals import Failure, contended, cut, describe, meaning
-from dolgo.store.postgres.sql import QUERIES
+from dolgo.store.postgres.sql import QUERIES, Record
 from dolgo.store.postgres.url import Address
 
 log = logging.getLogger("dolgo.store")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 __all__ = ["MIGRATIONS", "QUERIES", "Connection", "Record", "row", "rows", "run", "value"]
+
+Record = Sequence[Any]  # a row, by place; asyncpg has no type for it that says so
 
 _HERE = files("dolgo.store.postgres")
 
@@ -43,7 +46,8 @@ async def rows(connection: Connection, name: str, *values: Any) -> list[Record]:
 
 async def row(connection: Connection, name: str, *values: Any) -> Record | None:
     """The first row, None if there is none."""
-    return await connection.fetchrow(QUERIES[name], *values)
+    answer: Record | None = await connection.fetchrow(QUERIES[name], *values)
+    return answer
 
 
 async def value(connection: Connection, name: str, *values: Any) -> Any:

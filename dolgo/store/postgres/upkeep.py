@@ -46,7 +46,7 @@ async def _trim(turn: Turn, keep: float, most: int, limit: int, upto: int | None
     ((old,),) = await turn.run("log_old", dropped, limit, turn.now - keep)
     cut = min(max(last - most, old or 0), dropped + limit, last - 1)  # the last one stays, as in every store
     cut = cut if upto is None else min(cut, upto)
-    gone = max(0, cut - dropped)
+    gone: int = max(0, cut - dropped)
     if gone:
         await turn.run("log_trim", cut)
     return gone + len(await turn.run("records_expired", turn.now, limit))
