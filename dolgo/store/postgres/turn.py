@@ -43,15 +43,14 @@ class Extras(NamedTuple):
     open_lines: list[int]
 
 
-async def begin(connection: Connection, lines: Lines, calls: Mapping[str, Sequence[Any]], now: float | None) -> Turn:
-    """A transaction for these calls, by verb, with the locks they need. `now`: None for the server's time."""
+def opening(calls: Mapping[str, Sequence[Any]]) -> str:
+    """What begins a transaction for these calls, by verb: with the locks they need."""
     submits = calls.get("submit", ())
     alone = not ALONE.isdisjoint(calls) or any(task.depends_on for tasks, _, _ in submits for task in tasks)
     locks = [_DATA.format("" if alone else "_shared")]
     if "put" in calls or "forget" in calls or any(puts for _, puts, _ in submits):
         locks.append(_RECORDS)
-    await connection.execute("; ".join(["BEGIN", *locks]))
-    return Turn(connection, lines, await look(connection), now)
+    return "; ".join(["BEGIN", *locks])
 
 
 async def look(connection: Connection) -> Extras:

@@ -123,11 +123,11 @@ ORDER BY head, first LIMIT $4
 -- name: keyed_running       in: key
 SELECT line, running FROM keyed_line WHERE key = $1
 
--- name: held                every lease of a worker; in: worker
+-- name: held                leases; in: numbers
 SELECT task.id, token, task.line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
-    task.limit_key, extras, run_at, task.n, cancel_asked FROM task JOIN body ON body.n = task.n WHERE worker = $1 AND state = 4
+    task.limit_key, extras, run_at FROM task JOIN body ON body.n = task.n WHERE task.n = ANY($1::bigint[]) AND state = 4
 
--- name: tokens              the same without what a lease that is named again needs; in: worker
+-- name: tokens              of every lease of a worker; in: worker
 SELECT n, id, token, cancel_asked FROM task WHERE worker = $1 AND state = 4
 
 -- name: renew               in: numbers, worker, lease_until
@@ -195,3 +195,10 @@ SELECT n FROM task WHERE state = 4 AND lease_until <= $1 ORDER BY n LIMIT $2
 
 -- name: held_by             in: workers, how many
 SELECT n FROM task WHERE state = 4 AND worker = ANY($1::text[]) ORDER BY n LIMIT $2
+
+-- name: states              in: ids
+SELECT body.id, coalesce(task.state, final.state) FROM body LEFT JOIN task ON task.n = body.n LEFT JOIN final ON final.n = body.n
+WHERE body.id = ANY($1::text[])
+
+-- name: tell                the other processes, once this is committed; in: channel, what
+SELECT pg_notify($1, $2)

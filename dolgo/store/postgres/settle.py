@@ -1,0 +1,182 @@
+"""How attempts end: settled under their token, or reclaimed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from dolgo.store.postgres import notes
+from dolgo.store.postgres.rows import (
+    CANCELLED,
+    FINAL_STATE,
+    IN_PROGRESS,
+    LATER,
+    READY,
+    LineKey,
+    TaskRow,
+    attempt_note,
+    from_error,
+    number_of,
+    to_error,
+)
+from dolgo.store.postgres.turn import Turn
+from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
+from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Settlement, Status
+
+
+class Again(NamedTuple):
+    """A task that leaves its worker to run again."""
+
+    row: TaskRow
+    run_at: float
+    ended: Attempt | None  # what is kept of the attempt
+    later: bool = False  # it is to wait; else it is claimable at once, though a clock set back may say that its time has not come
+
+
+async def settle(turn: Turn, calls: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
+    """Ends first, then what runs again. What did not take is looked up: the same told again took already."""
+    items = [item for call in calls for item in call]
+    ends: dict[str, Settlement] = {}
+    for item in items:
+        if item.status is not Status.QUEUED:
+            ends.setdefault(item.lease.token, item)
+    took = await _end(turn, ends)
+    requeues = [item for item in items if item.status is Status.QUEUED]
+    if requeues:
+        took |= await _requeue(turn, requeues)
+    left = [item for item in items if id(item) not in took]
+    if left:
+        took |= await _told_again(turn, left)
+    return [[id(item) in took for item in call] for call in calls]
+
+
+# -- to a final state
+
+
+async def _end(turn: Turn, ends: dict[str, Settlement]) -> set[int]:
+    """Write the ends, by token; the `id()` of those that took."""
+    if not ends:
+        return set()
+    rows = sorted((number_of(token), item.lease.id, token, *_outcome(item)) for token, item in ends.items())
+    found = await turn.run("settle", *[list(column) for column in zip(*rows, strict=True)], turn.now)
+    numbers = {n for (n,) in found}
+    took = [item for token, item in ends.items() if number_of(token) in numbers] if len(found) < len(ends) else [*ends.values()]
+    if len(found) < len(ends):  # a stale token may name the same task as the one that took
+        tokens = {row[1] for row in await turn.run("settled_as", list(numbers))}
+        took = [item for item in took if item.lease.token in tokens]
+    await turn.lines.numbers(turn.connection, {_line_key(item) for item in took})
+    for item in took:
+        lease, line = item.lease, turn.lines.by_key[_line_key(item)]
+        turn.moved(lease.id, line, lease.limit_key or "", IN_PROGRESS, FINAL_STATE[item.status], lease.attempt)
+    return {id(item) for item in took}
+
+
+def _outcome(item: Settlement) -> tuple[object, ...]:
+    return (FINAL_STATE[item.status], item.result, from_error(item.error), item.failures, item.losses, item.deferrals)
+
+
+def _line_key(item: Settlement) -> LineKey:
+    return (item.lease.queue, item.lease.type, item.lease.hash)
+
+
+async def _told_again(turn: Turn, items: Sequence[Settlement]) -> set[int]:
+    """The `id()` of those that took already, told again."""
+    known = {token: (state, error) for _, token, state, error in await turn.run("settled_as", _numbers(items)) if token}
+    took = set()
+    for item in items:
+        state, error = known.get(item.lease.token, (0, None))
+        if item.status is not Status.QUEUED:
+            again = state == FINAL_STATE[item.status]
+        else:  # a cancel had turned it
+            again = state == CANCELLED and error is not None and to_error(error).message == CANCELLED_AGAIN
+        if again:
+            took.add(id(item))
+    return took
+
+
+def _numbers(items: Iterable[Settlement]) -> list[int]:
+    return sorted({number_of(item.lease.token) for item in items})
+
+
+# -- to another attempt
+
+
+async def _requeue(turn: Turn, items: Sequence[Settlement]) -> set[int]:
+    """The `id()` of those that took."""
+    held = {row.token: row for row in await locked_rows(turn, _numbers(items)) if row.state == IN_PROGRESS}
+    took: set[int] = set()
+    again: list[Again] = []
+    for item in items:
+        row = held.pop(item.lease.token, None)
+        if row is not None and row.id == item.lease.id:
+            again.append(_again(turn, row, item))
+            took.add(id(item))
+    await queue_again(turn, again)
+    return took
+
+
+def _again(turn: Turn, row: TaskRow, item: Settlement) -> Again:
+    row.failures, row.losses, row.deferrals, row.suspect = item.failures, item.losses, item.deferrals, item.suspect
+    ended = None
+    if item.started:
+        ended = row.attempt_ended(item.outcome, turn.now, item.error)
+    else:
+        row.attempt, row.worker, row.started_at = row.attempt - 1, None, None
+    return Again(row, turn.now + item.delay if item.delay else row.run_at, ended, later=item.delay > 0)
+
+
+async def queue_again(turn: Turn, tasks: Sequence[Again]) -> None:
+    """From their workers to `queued`, or to `cancelled` if that was asked."""
+    await call_off(turn, [task.row for task in tasks if task.row.cancel_asked], CANCELLED_AGAIN)
+    queued = [task for task in tasks if not task.row.cancel_asked]
+    if not queued:
+        return
+    rows = []
+    for row, run_at, _, later in queued:
+        state, rank = LATER if later else READY, row.rank + (run_at - row.run_at)
+        rows.append((row.n, state, rank, run_at, row.attempt, row.failures, row.losses, row.deferrals, row.suspect))
+        turn.moved(row.id, row.line, row.key, row.state, state, row.attempt)
+        turn.joined(row.line, row.key)
+    await turn.run("requeue", *[list(column) for column in zip(*rows, strict=True)])
+    await notes.keep(turn, [attempt_note(task.row.n, task.ended) for task in queued if task.ended is not None])
+
+
+async def call_off(turn: Turn, tasks: Sequence[TaskRow], sentence: str) -> None:
+    """To `cancelled`, with the attempts that ran if some did."""
+    if not tasks:
+        return
+    rows = []
+    for row in tasks:
+        error = Error(ErrorCode.CANCELLED, sentence, attempt=row.attempt if row.started_at is not None else 0)
+        rows.append((row.n, row.attempt, row.token, row.worker, row.started_at, row.failures, row.losses, row.deferrals,
+                     from_error(error)))  # fmt: skip
+        turn.moved(row.id, row.line, row.key, row.state, CANCELLED, row.attempt)
+    await turn.run("call_off", *[list(column) for column in zip(*rows, strict=True)], turn.now)
+
+
+async def reclaim(turn: Turn, calls: Sequence[tuple[Sequence[str], int]]) -> list[int]:
+    return [await _reclaim(turn, dead, limit) for dead, limit in calls]
+
+
+async def _reclaim(turn: Turn, dead: Sequence[str], limit: int) -> int:
+    numbers = dict.fromkeys(n for (n,) in await turn.run("over", turn.now, limit))
+    if dead:
+        numbers.update(dict.fromkeys(n for (n,) in await turn.run("held_by", dead, limit)))
+    found = await locked_rows(turn, list(numbers)[:limit])
+    for row in found:
+        row.suspect, row.token = True, None  # nobody settled it: a late end must not pass for one told again
+    await queue_again(turn, [
+        Again(row, row.run_at, row.attempt_ended(Outcome.LOST, turn.now, reclaimed(row.attempt))) for row in found
+    ])  # fmt: skip
+    return len(found)
+
+
+async def locked_rows(turn: Turn, numbers: Sequence[int]) -> list[TaskRow]:
+    """Unfinished tasks, which stay as they are until this is committed but for what it does to them."""
+    return [TaskRow(row) for row in await turn.run("rows_locked", numbers)] if numbers else []
+
+
+async def task_row(turn: Turn, id: str) -> TaskRow | None:
+    """Any task. Whoever is to change it must have the store to himself."""
+    found = await turn.run("row", id)
+    return TaskRow(found[0]) if found else None
