@@ -42,7 +42,8 @@ async def _look(address: Address) -> Look:
 
 
 def _no_connection(address: Address, error: Exception) -> Verdict:
-    text = f"{address.shown}: {describe(error)}"
+    said = str(error) if isinstance(error, asyncpg.PostgresError) else describe(error)
+    text = f"{address.shown}: {said.rstrip('.')}"
     if isinstance(error, InvalidPasswordError) or "password" in str(error):
         return bad(text, "Give user and password in the URL: postgresql://USER:PASSWORD@HOST/DATABASE.")
     if isinstance(error, InvalidCatalogNameError):
