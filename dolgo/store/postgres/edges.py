@@ -9,9 +9,10 @@ Ends are followed by one transaction after the other (`Turn.in_order`); all else
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from dolgo.store.postgres.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, TaskRow, from_error, to_error
+from dolgo.store.postgres.rows import CANCELLED, DONE, FAILED, LATER, READY, STATUS, WAITING, TaskRow, from_error, to_error
+from dolgo.store.postgres.sql import Record
 from dolgo.store.postgres.turn import Turn
 from dolgo.store.sentences import parent_ended
 from dolgo.task.types import Error, ErrorCode
@@ -28,11 +29,11 @@ async def follow(turn: Turn) -> None:
         await turn.look_again()  # they may wait for others, and others for them
     if turn.ended and turn.extras.edges:
         await turn.in_order()
-        await _follow_ends(turn)
+        await _follow_ends(turn, turn.ended)
     turn.ended.clear()
     if turn.restarted:
-        await _follow_restarts(turn)
-        await turn.look_again()
+        await _follow_restarts(turn, turn.restarted, [0] * len(turn.restarted))
+        turn.restarted.clear()
     await turn.write_keyed()
 
 
@@ -48,33 +49,36 @@ async def _cascade(turn: Turn, limit: int) -> int:
             break
         await turn.run("cascade_gone", kind, parent)
         if kind == END:
-            turn.ended.append(parent)
+            await _follow_ends(turn, [parent])
         else:
-            await _follow_restart(turn, parent, after=after)
-    await turn.look_again()
-    await follow(turn)
-    moved = limit - turn.budget
-    turn.budget = kept
+            await _follow_restarts(turn, [parent], [after])
+    await turn.write_keyed()
+    moved, turn.budget = limit - turn.budget, kept
     return max(moved, 1) if rows else moved
 
 
-# -- ends
-
-
-async def _follow_ends(turn: Turn) -> None:
+async def _follow_ends(turn: Turn, parents: Sequence[str]) -> None:
     """Release or cancel, and go on with those that were cancelled."""
-    while turn.ended:
-        ended, turn.ended = turn.ended, []
-        rows = await turn.run("edges_over", ended, max(turn.budget, 0))
-        turn.budget -= len(rows)
-        if rows:
-            await end_unstarted(turn, {
-                child: _dependency_failed(parent, state) for child, parent, state, anyway in rows if not anyway and state > DONE
-            })  # fmt: skip
-            await _release(turn, {row[0] for row in rows})
-        if turn.budget <= 0:
-            await turn.run("cascade_left", ended)
+    reasons = [from_error(_dependency_failed("{parent}", state)) for state in (FAILED, CANCELLED)]
+    ended = list(turn.ended)
+    _moved(turn, await turn.run("follow_ends", parents, turn.budget, turn.now, reasons))
+    turn.ended = ended  # without those that this ended, which are seen to
     await turn.look_again()
+
+
+async def _follow_restarts(turn: Turn, parents: Sequence[str], seen: Sequence[int]) -> None:
+    """Revive what was cancelled through these, and have wait again what still waits for others."""
+    _moved(turn, await turn.run("follow_restarts", parents, seen, turn.budget, turn.now, PARENTS_A_STEP))
+    await turn.look_again()
+
+
+def _moved(turn: Turn, rows: Sequence[Record]) -> None:
+    """Tell the turn what one of the functions did, whose last row has what is left of the budget."""
+    *moves, (turn.budget, *_) = rows
+    for _, id, line, key, before, after, attempt in moves:
+        turn.moved(id, line, key, before, after, attempt)
+        if after in (LATER, READY):
+            turn.joined(line, key)
 
 
 def _dependency_failed(parent: str, state: int) -> Error:
@@ -89,14 +93,6 @@ async def end_unstarted(turn: Turn, errors: Mapping[int, Error]) -> int:
     for _, id, line, key, state, attempt in sorted(gone, key=lambda row: row[0]):
         turn.moved(id, line, key, state, CANCELLED, attempt)
     return len(gone)
-
-
-async def _release(turn: Turn, children: Iterable[int]) -> None:
-    """Waiting → queued, where no parent is left to wait for."""
-    freed = await turn.run("release", list(children), turn.now)
-    for _, id, line, key, state, attempt in sorted(freed, key=lambda row: row[0]):
-        turn.moved(id, line, key, WAITING, state, attempt)
-        turn.joined(line, key)
 
 
 # -- what a task depends on
@@ -133,7 +129,7 @@ async def unique_taken(turn: Turn, row: TaskRow) -> bool:
     return any(held == type and id != row.id for _, held, id in await turn.run("unique_holders", [row.unique_key]))
 
 
-# -- revival
+# -- beginning anew
 
 
 async def restart(turn: Turn, row: TaskRow, found: Parents, *, run_at: float) -> int:
@@ -149,36 +145,3 @@ async def restart(turn: Turn, row: TaskRow, found: Parents, *, run_at: float) ->
         turn.joined(row.line, row.key)
     turn.restarted.append(row.id)
     return state
-
-
-async def _follow_restarts(turn: Turn) -> None:
-    """As far as the budget goes: revived dependents are followed in their turn."""
-    while turn.restarted:
-        parents, turn.restarted = turn.restarted, []
-        for parent in parents:
-            await _follow_restart(turn, parent, after=0)
-
-
-async def _follow_restart(turn: Turn, parent: str, *, after: int) -> None:
-    """Revive what was cancelled through this parent, and have wait again what still waits for others."""
-    while children := [child for (child,) in await turn.run("dependents_after", parent, after, max(turn.budget, 1))]:
-        for child in children:
-            if turn.budget <= 0:
-                await turn.run("revival_left", parent, after)
-                return
-            turn.budget -= 1
-            await _revive(turn, child)
-            after = child
-
-
-async def _revive(turn: Turn, child: int) -> None:
-    row = TaskRow((await turn.run("task_rows_by_number", [child]))[0])
-    if row.state == WAITING:
-        await turn.run("edges_open", child)
-        return
-    if row.state != CANCELLED or row.cancel_asked or not by_parent(row) or await unique_taken(turn, row):
-        return
-    found = await parents(turn, child)
-    turn.budget -= len(found) // PARENTS_A_STEP
-    if row.run_anyway or in_the_way(found) is None:
-        await restart(turn, row, found, run_at=max(row.run_at, turn.now))

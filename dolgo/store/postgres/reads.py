@@ -46,8 +46,7 @@ async def counts(reader: Reader) -> list[QueueCounts]:
 
 
 async def oldest(reader: Reader, now: float) -> dict[str, float]:
-    rows = await reader.run("oldest", now)
-    return dict((queue, run_at) for queue, run_at in rows)
+    return {row[0]: row[1] for row in await reader.run("oldest", now)}
 
 
 async def head(reader: Reader) -> int:

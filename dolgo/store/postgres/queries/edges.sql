@@ -4,10 +4,6 @@
 SELECT n, id, line, limit_key, state, rank, run_at, attempt, failures, losses, deferrals, generation, suspect, cancel_asked, token,
     worker, started_at, finished_at, error, run_anyway, unique_key, created_at, keep, needed_until, expires_at FROM every_task WHERE id = ANY($1::text[])
 
--- name: task_rows_by_number the same; in: n of each
-SELECT n, id, line, limit_key, state, rank, run_at, attempt, failures, losses, deferrals, generation, suspect, cancel_asked, token,
-    worker, started_at, finished_at, error, run_anyway, unique_key, created_at, keep, needed_until, expires_at FROM every_task WHERE n = ANY($1::bigint[])
-
 -- name: unique_holders      unfinished tasks by their unique keys; in: unique keys
 SELECT unique_key, line.type, task.id FROM task JOIN line ON line.n = task.line WHERE unique_key = ANY($1::text[])
 
@@ -19,29 +15,9 @@ SELECT * FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::bo
 SELECT edge.place, edge.parent, coalesce(task.state, final.state) AS state FROM edge LEFT JOIN body ON body.id = edge.parent
 LEFT JOIN task ON task.n = body.n LEFT JOIN final ON final.n = body.n WHERE edge.child = $1 ORDER BY edge.place
 
--- name: dependents_after    in: parent, child, how many
-SELECT DISTINCT child FROM edge WHERE parent = $1 AND child > $2 ORDER BY child LIMIT $3
-
--- name: edges_over          close open edges whose parents have ended; in: parents, how many; out: each, and how its parent ended
-WITH over AS (
-    SELECT edge.child, edge.place, coalesce(final.state, 5) AS state
-    FROM unnest($1::text[]) AS ended (parent) JOIN edge ON edge.parent = ended.parent AND edge.open
-    LEFT JOIN body ON body.id = edge.parent LEFT JOIN task ON task.n = body.n LEFT JOIN final ON final.n = body.n
-    WHERE task.n IS NULL LIMIT $2
-)
-UPDATE edge SET open = false FROM over JOIN body ON body.n = over.child
-WHERE edge.child = over.child AND edge.place = over.place
-RETURNING edge.child, edge.parent, over.state, body.run_anyway
-
 -- name: edges_open          to the parents that are unfinished; in: child
 UPDATE edge SET open = true WHERE child = $1 AND NOT open
     AND EXISTS (SELECT 1 FROM body JOIN task ON task.n = body.n WHERE body.id = edge.parent)
-
--- name: release             waiting to queued, where no parent is left to wait for; in: n of each, now
-UPDATE task SET state = CASE WHEN run_at <= $2 THEN 3 ELSE 2 END, rank = rank + (greatest(run_at, $2::double precision) - run_at),
-    run_at = greatest(run_at, $2::double precision)
-WHERE n = ANY($1::bigint[]) AND state = 1 AND NOT EXISTS (SELECT 1 FROM edge WHERE child = task.n AND open)
-RETURNING n, id, line, limit_key, state, attempt
 
 -- name: end_unstarted       waiting or queued to cancelled; in: n and error of each, now; out: where they stood
 WITH gone AS (
@@ -64,13 +40,11 @@ INSERT INTO task (n, line, state, attempt, rank, run_at, created_at, keep, neede
 SELECT gone.n, gone.line, $2, attempt, $3, $4, gone.created_at, keep, needed_until, CASE WHEN expires_at > $5 THEN expires_at END,
     generation + 1, gone.id, body.limit_key, unique_key FROM gone JOIN body ON body.n = gone.n
 
--- name: cascade_left        ends that left open edges; in: parents
-INSERT INTO cascade (kind, parent, after) SELECT DISTINCT 1, edge.parent, 0
-FROM unnest($1::text[]) AS ended (parent) JOIN edge ON edge.parent = ended.parent AND edge.open
-ON CONFLICT DO NOTHING
+-- name: follow_ends         in: parents that ended, budget, now, errors of those whose parent failed and was cancelled
+SELECT * FROM follow_ends_1($1, $2, $3, $4)
 
--- name: revival_left        in: parent, the last dependent seen to
-INSERT INTO cascade (kind, parent, after) VALUES (2, $1, $2) ON CONFLICT (kind, parent) DO UPDATE SET after = excluded.after
+-- name: follow_restarts     in: parents that began anew, dependents of each seen to already, budget, now, parents that weigh as one
+SELECT * FROM follow_restarts_1($1, $2, $3, $4, $5)
 
 -- name: cascades            in: how many
 SELECT kind, parent, after FROM cascade ORDER BY kind, parent LIMIT $1

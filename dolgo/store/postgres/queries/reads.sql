@@ -3,8 +3,9 @@
 -- name: asked               in: worker
 SELECT id FROM task WHERE worker = $1 AND state = 4 AND cancel_asked
 
--- name: counts
+-- name: counts              of lines with tasks: a submit that was refused may leave an empty one
 SELECT queue, type, hash, waiting, later + ready, in_progress, done, failed, cancelled FROM line
+WHERE waiting + later + ready + in_progress + done + failed + cancelled > 0
 
 -- name: oldest              the run_at of the first task of each line, of each line's first limit key that is open and that is
 --                           closed, and of those whose time has come but that no claim has moved yet; in: now

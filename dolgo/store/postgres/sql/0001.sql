@@ -244,3 +244,138 @@ BEGIN
     END IF;
     RETURN newest;
 END $$;
+
+-- See to the dependents of tasks that have ended: close their edges, cancel those that mind how it was, release those that wait
+-- for nothing more, and go on with what was cancelled. The parents of what is left over when the budget is spent are kept in
+-- `cascade`. reasons: the errors of dependents of a failed and of a cancelled parent, for whose id {parent} stands.
+-- Out: each task that moved, in order; last a row with what is left of the budget as `n` alone.
+CREATE FUNCTION follow_ends_1(ended text[], budget integer, at double precision, reasons text[])
+RETURNS TABLE (n bigint, id text, line integer, limit_key text, state smallint, after smallint, attempt integer)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    parents text[] := ended;
+    next text[];
+    children bigint[];
+    through text[];
+    ends smallint[];
+    moved record;
+BEGIN
+    WHILE cardinality(parents) > 0 LOOP
+        next := '{}';
+        WITH over AS (
+            SELECT edge.child, edge.place, edge.parent, coalesce(final.state, 5::smallint) AS state
+            FROM unnest(parents) AS v (parent) JOIN edge ON edge.parent = v.parent AND edge.open
+            LEFT JOIN body ON body.id = edge.parent LEFT JOIN task ON task.n = body.n LEFT JOIN final ON final.n = body.n
+            WHERE task.n IS NULL LIMIT greatest(budget, 0)
+        ), closed AS (
+            UPDATE edge SET open = false FROM over WHERE edge.child = over.child AND edge.place = over.place
+            RETURNING over.child, over.parent, over.state
+        )
+        SELECT array_agg(child), array_agg(parent), array_agg(closed.state) INTO children, through, ends FROM closed;
+        budget := budget - coalesce(cardinality(children), 0);
+        FOR moved IN
+            WITH bad AS (
+                SELECT DISTINCT ON (v.child) v.child, replace(reasons[v.how - 5], '{parent}',
+                    substr(to_json(v.parent)::text, 2, length(to_json(v.parent)::text) - 2)) AS error
+                FROM unnest(children, through, ends) AS v (child, parent, how) JOIN body ON body.n = v.child
+                WHERE v.how > 5 AND NOT body.run_anyway
+            ), gone AS (
+                DELETE FROM task USING bad WHERE task.n = bad.child AND task.state <= 3 RETURNING task.*, bad.error
+            ), closed AS (
+                UPDATE edge SET open = false FROM bad WHERE edge.child = bad.child AND edge.open
+            ), cancelled AS (
+                INSERT INTO final (n, line, state, cancel_asked, attempt, rank, run_at, created_at, finished_at, keep, needed_until,
+                    expires_at, failures, losses, deferrals, generation, id, unique_key, error)
+                SELECT n, line, 7, cancel_asked, attempt, rank, run_at, created_at, at, keep, needed_until, expires_at, failures,
+                    losses, deferrals, generation, id, unique_key, error FROM gone
+            )
+            SELECT gone.n, gone.id, gone.line, gone.limit_key, gone.state, 7::smallint AS after, gone.attempt FROM gone ORDER BY gone.n
+        LOOP
+            next := next || moved.id;
+            RETURN QUERY SELECT moved.n, moved.id, moved.line, moved.limit_key, moved.state, moved.after, moved.attempt;
+        END LOOP;
+        RETURN QUERY
+        WITH freed AS (
+            UPDATE task SET state = CASE WHEN task.run_at <= at THEN 3 ELSE 2 END, run_at = greatest(task.run_at, at),
+                rank = task.rank + (greatest(task.run_at, at) - task.run_at)
+            WHERE task.n = ANY(children) AND task.state = 1
+                AND NOT EXISTS (SELECT 1 FROM edge WHERE edge.child = task.n AND edge.open)
+            RETURNING task.n, task.id, task.line, task.limit_key, task.state, task.attempt
+        )
+        SELECT freed.n, freed.id, freed.line, freed.limit_key, 1::smallint, freed.state, freed.attempt FROM freed ORDER BY freed.n;
+        IF budget <= 0 THEN
+            INSERT INTO cascade (kind, parent, after) SELECT DISTINCT 1, edge.parent, 0
+            FROM unnest(parents) AS v (parent) JOIN edge ON edge.parent = v.parent AND edge.open ON CONFLICT DO NOTHING;
+        END IF;
+        parents := next;
+    END LOOP;
+    RETURN QUERY SELECT budget::bigint, NULL::text, 0, ''::text, 0::smallint, 0::smallint, 0;
+END $$;
+
+-- See to the dependents of tasks that have begun anew, behind the n of those that are seen to already: what still waits waits for
+-- them again, and what was cancelled through them alone is revived, and its dependents after it. What is left over when the
+-- budget is spent is kept in `cascade`; so many parents looked at as `a_step` says weigh as much as one dependent.
+-- Out: as `follow_ends_1`.
+CREATE FUNCTION follow_restarts_1(restarted text[], seen bigint[], budget integer, at double precision, a_step integer)
+RETURNS TABLE (n bigint, id text, line integer, limit_key text, state smallint, after smallint, attempt integer)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    parents text[] := restarted;
+    places bigint[] := seen;
+    i integer := 1;
+    this bigint;
+    old record;
+    known integer;
+    waits boolean;
+    bad boolean;
+    due double precision;
+    becomes smallint;
+BEGIN
+    WHILE i <= cardinality(parents) LOOP
+        LOOP
+            SELECT min(edge.child) INTO this FROM edge WHERE edge.parent = parents[i] AND edge.child > places[i];
+            EXIT WHEN this IS NULL;
+            IF budget <= 0 THEN
+                INSERT INTO cascade (kind, parent, after) VALUES (2, parents[i], places[i])
+                ON CONFLICT (kind, parent) DO UPDATE SET after = excluded.after;
+                EXIT;
+            END IF;
+            budget := budget - 1;
+            places[i] := this;
+            IF EXISTS (SELECT 1 FROM task WHERE task.n = this) THEN
+                UPDATE edge SET open = true WHERE edge.child = this AND NOT edge.open
+                    AND EXISTS (SELECT 1 FROM task WHERE task.n = this AND task.state = 1)
+                    AND EXISTS (SELECT 1 FROM body JOIN task ON task.n = body.n WHERE body.id = edge.parent);
+                CONTINUE;
+            END IF;
+            SELECT final.*, body.run_anyway, body.limit_key, line.type INTO old FROM final JOIN body ON body.n = final.n
+            JOIN line ON line.n = final.line WHERE final.n = this AND final.state = 7 AND NOT final.cancel_asked;
+            CONTINUE WHEN NOT FOUND OR old.error::json ->> 'code' IS DISTINCT FROM 'dependency_failed' OR EXISTS (
+                SELECT 1 FROM task JOIN line ON line.n = task.line WHERE task.unique_key = old.unique_key AND line.type = old.type);
+            SELECT count(*), count(task.n) > 0, count(*) FILTER (WHERE final.state > 5) > 0 INTO known, waits, bad
+            FROM edge LEFT JOIN body ON body.id = edge.parent LEFT JOIN task ON task.n = body.n LEFT JOIN final ON final.n = body.n
+            WHERE edge.child = this;
+            budget := budget - known / a_step;
+            CONTINUE WHEN bad AND NOT old.run_anyway;
+            due := greatest(old.run_at, at);
+            becomes := CASE WHEN waits THEN 1 WHEN due <= at THEN 3 ELSE 2 END;
+            DELETE FROM final WHERE final.n = this;
+            INSERT INTO task (n, line, state, attempt, rank, run_at, created_at, keep, needed_until, expires_at, generation, id,
+                limit_key, unique_key)
+            VALUES (this, old.line, becomes, old.attempt, old.rank + (due - old.run_at), due, old.created_at, old.keep,
+                old.needed_until, CASE WHEN old.expires_at > at THEN old.expires_at END, old.generation + 1, old.id, old.limit_key,
+                old.unique_key);
+            IF waits THEN
+                UPDATE edge SET open = true WHERE edge.child = this AND NOT edge.open
+                    AND EXISTS (SELECT 1 FROM body JOIN task ON task.n = body.n WHERE body.id = edge.parent);
+            END IF;
+            parents := parents || old.id;
+            places := places || 0::bigint;
+            RETURN QUERY SELECT this, old.id, old.line, old.limit_key, 7::smallint, becomes, old.attempt;
+        END LOOP;
+        i := i + 1;
+    END LOOP;
+    RETURN QUERY SELECT budget::bigint, NULL::text, 0, ''::text, 0::smallint, 0::smallint, 0;
+END $$;
