@@ -137,7 +137,7 @@ class Listener:
                 log.log(level, "The bell of %s is silent: %s.", self._server.address.shown, describe(error), extra=SELDOM)
                 if self._connection is not None:
                     self._connection.terminate()
-            await pause(tries)
+            await asyncio.sleep(pause(tries))
             tries += 1
 
     async def _poll(self) -> None:

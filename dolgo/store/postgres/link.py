@@ -7,7 +7,6 @@ import logging
 import random
 import socket
 import time
-from collections.abc import Callable
 
 import asyncpg
 from asyncpg import Connection
@@ -72,7 +71,7 @@ async def _introduce(connection: Connection, address: Address) -> None:
     if version.major < OLDEST:
         raise Unfit(f"it is PostgreSQL {version.major}.{version.minor}, and dolgo needs {OLDEST} or newer")
     _keep_alive(connection)
-    _, replica, read_only, encoding, *_ = await connection.fetchrow(INTRODUCE, f'"{address.schema}", pg_temp')
+    _, replica, read_only, encoding, *_ = await connection.fetchrow(INTRODUCE, f'"{address.schema}"')
     if replica:
         raise Unfit("it is a replica, which takes no writes. Name its primary")
     if read_only:
@@ -102,7 +101,8 @@ class Link:
         self._down_since = time.monotonic()
         self._reason = "not connected yet"
         self._keeper: asyncio.Task[None] | None = None
-        self._renewed: list[Callable[[], None]] = []
+        self._hurry = asyncio.Event()
+        self.beside: list[Link] = []  # others to the same server: where one gets through, they try at once
 
     async def open(self) -> Connection:
         """Connect once. Raises as `connect`."""
@@ -141,6 +141,10 @@ class Link:
         if self._connection is not None and not self._connection.is_closed():
             self._connection.terminate()
 
+    def hurry(self) -> None:
+        """Try to connect now, if that is what it waits for."""
+        self._hurry.set()
+
     def unavailable(self, reason: str) -> StoreUnavailable:
         """The error that says why the store cannot be used."""
         return StoreUnavailable(f"The store {self.address.shown} cannot be used now: {reason}.")
@@ -174,8 +178,10 @@ class Link:
             self._noticed()
             log.log(self._told, "The connection to %s has ended: %s.", self.address.shown, self._reason, extra=SELDOM)
             if brief:
-                await pause(brief - 1)
+                await self._pause(brief - 1)
             self._took(await self._made_anew())
+            for link in self.beside:
+                link.hurry()
             after = time.monotonic() - self._down_since
             log.log(self._told, "Connected to %s again, after %.1f s.", self.address.shown, after, extra=SELDOM)
 
@@ -189,10 +195,19 @@ class Link:
                 if tries % 30 == 0:
                     level = logging.ERROR if self._told >= logging.WARNING else self._told
                     log.log(level, "The store %s cannot be reached: %s. It is tried again.", self.address.shown, self._reason)
-            await pause(tries)
+            await self._pause(tries)
             tries += 1
 
+    async def _pause(self, tries: int) -> None:
+        """Between two tries to connect, unless it is told to hurry."""
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(pause(tries)):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
 
-async def pause(tries: int) -> None:
-    """The time between two tries to connect; not the same for all processes."""
-    await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)] * random.uniform(0.5, 1.0))
+
+def pause(tries: int) -> float:
+    """Seconds between two tries to connect; not the same for all processes."""
+    return PAUSES[min(tries, len(PAUSES) - 1)] * random.uniform(0.5, 1.0)

@@ -22,6 +22,7 @@ from dolgo.store.postgres.sql import MIGRATIONS
 from dolgo.store.postgres.url import Address
 
 MIGRATED_WITHIN = 300.0  # seconds a migration may take, or be waited for; a large table may have to be written anew
+COLUMNS = "number integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now()"  # of the table of migrations
 REACHING = ("08", "53", "57", "58")  # classes of SQLSTATE that pass: the server is not there yet
 
 
@@ -107,7 +108,7 @@ async def _version(connection: Connection, schema: str) -> int:
     names = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = $1 AND relkind IN ('r', 'p')", there or 0)
     tables = {name for (name,) in names}
     if not tables:
-        await connection.execute("CREATE TABLE migration (number integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())")
+        await connection.execute(f'CREATE TABLE "{schema}".migration ({COLUMNS})')
     elif not tables >= {"migration", "meta"}:
         raise Unfit(f"its schema {schema} holds tables of another program. Name another: ?schema=NAME")
     return int(await connection.fetchval("SELECT coalesce(max(number), 0) FROM migration"))

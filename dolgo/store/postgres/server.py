@@ -33,6 +33,8 @@ class Server:
         self.address = address
         self.writing = Link(address, told=logging.WARNING)
         self.reader = Reader(Link(address))
+        self.writing.beside.append(self.reader.link)
+        self.reader.link.beside.append(self.writing)
         self._clock = clock
 
     async def close(self) -> None:
