@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from dolgo.store.postgres import notes
@@ -23,6 +23,8 @@ from dolgo.store.postgres.turn import Turn
 from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
 from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Settlement, Status
 
+Key = tuple[str, str]  # id and token
+
 
 class Again(NamedTuple):
     """A task that leaves its worker to run again."""
@@ -34,41 +36,41 @@ class Again(NamedTuple):
 
 
 async def settle(turn: Turn, calls: Sequence[Sequence[Settlement]]) -> list[list[bool]]:
-    """Ends first, then what runs again. What did not take is looked up: the same told again took already."""
+    """Ends first, then what runs again. What did not take, or stands there twice, is looked up: told again it took already."""
     items = [item for call in calls for item in call]
-    ends: dict[str, Settlement] = {}
-    for item in items:
-        if item.status is not Status.QUEUED:
-            ends.setdefault(item.lease.token, item)
-    took = await _end(turn, ends)
-    requeues = [item for item in items if item.status is Status.QUEUED]
-    if requeues:
-        took |= await _requeue(turn, requeues)
-    left = [item for item in items if id(item) not in took]
-    if left:
-        took |= await _told_again(turn, left)
-    return [[id(item) in took for item in call] for call in calls]
+    first: dict[Key, int] = {}  # by whom it is settled, the place of the first that says so
+    for place, item in enumerate(items):
+        first.setdefault(_key(item), place)
+    ends = {key: items[place] for key, place in first.items() if items[place].status is not Status.QUEUED}
+    requeues = {key: items[place] for key, place in first.items() if key not in ends}
+    settled = await _end(turn, ends) | await _requeue(turn, requeues)
+    took = {first[key] for key in settled}
+    if len(took) < len(items):
+        took |= await _told_again(turn, [(place, item) for place, item in enumerate(items) if place not in took])
+    places = iter(range(len(items)))
+    return [[next(places) in took for _ in call] for call in calls]
+
+
+def _key(item: Settlement) -> Key:
+    return item.lease.id, item.lease.token
 
 
 # -- to a final state
 
 
-async def _end(turn: Turn, ends: dict[str, Settlement]) -> set[int]:
-    """Write the ends, by token; the `id()` of those that took."""
+async def _end(turn: Turn, ends: Mapping[Key, Settlement]) -> set[Key]:
+    """Write the ends; those that took."""
     if not ends:
         return set()
-    rows = sorted((number_of(token), item.lease.id, token, *_outcome(item)) for token, item in ends.items())
+    rows = sorted((number_of(token), id, token, *_outcome(item)) for (id, token), item in ends.items())
     found = await turn.run("settle", *[list(column) for column in zip(*rows, strict=True)], turn.now)
-    numbers = {n for (n,) in found}
-    took = [item for token, item in ends.items() if number_of(token) in numbers] if len(found) < len(ends) else [*ends.values()]
-    if len(found) < len(ends):  # a stale token may name the same task as the one that took
-        tokens = {row[1] for row in await turn.run("settled_as", list(numbers))}
-        took = [item for item in took if item.lease.token in tokens]
-    await turn.lines.numbers(turn.connection, {_line_key(item) for item in took})
-    for item in took:
-        lease, line = item.lease, turn.lines.by_key[_line_key(item)]
-        turn.moved(lease.id, line, lease.limit_key or "", IN_PROGRESS, FINAL_STATE[item.status], lease.attempt)
-    return {id(item) for item in took}
+    took = {(id, token) for id, token in found} if len(found) < len(ends) else set(ends)
+    await turn.lines.numbers(turn.connection, {_line_key(ends[key]) for key in took})
+    for key, item in ends.items():
+        if key in took:
+            lease, line = item.lease, turn.lines.by_key[_line_key(item)]
+            turn.moved(lease.id, line, lease.limit_key or "", IN_PROGRESS, FINAL_STATE[item.status], lease.attempt)
+    return took
 
 
 def _outcome(item: Settlement) -> tuple[object, ...]:
@@ -79,40 +81,33 @@ def _line_key(item: Settlement) -> LineKey:
     return (item.lease.queue, item.lease.type, item.lease.hash)
 
 
-async def _told_again(turn: Turn, items: Sequence[Settlement]) -> set[int]:
-    """The `id()` of those that took already, told again."""
-    known = {token: (state, error) for _, token, state, error in await turn.run("settled_as", _numbers(items)) if token}
-    took = set()
-    for item in items:
-        state, error = known.get(item.lease.token, (0, None))
-        if item.status is not Status.QUEUED:
-            again = state == FINAL_STATE[item.status]
-        else:  # a cancel had turned it
-            again = state == CANCELLED and error is not None and to_error(error).message == CANCELLED_AGAIN
-        if again:
-            took.add(id(item))
-    return took
+async def _told_again(turn: Turn, items: Sequence[tuple[int, Settlement]]) -> set[int]:
+    """The places of those that took already, told again."""
+    known = {(id, token): (state, error) for id, token, state, error in await turn.run("settled_as", _numbers(items))}
+    return {place for place, item in items if _is_told_again(item, *known.get(_key(item), (0, None)))}
 
 
-def _numbers(items: Iterable[Settlement]) -> list[int]:
-    return sorted({number_of(item.lease.token) for item in items})
+def _is_told_again(item: Settlement, state: int, error: str | None) -> bool:
+    if item.status is not Status.QUEUED:
+        return state == FINAL_STATE[item.status]
+    why = to_error(error)  # a cancel may have turned it
+    return state == CANCELLED and why is not None and why.message == CANCELLED_AGAIN
+
+
+def _numbers(items: Iterable[tuple[object, Settlement]]) -> list[int]:
+    return sorted({number_of(item.lease.token) for _, item in items})
 
 
 # -- to another attempt
 
 
-async def _requeue(turn: Turn, items: Sequence[Settlement]) -> set[int]:
-    """The `id()` of those that took."""
-    held = {row.token: row for row in await locked_rows(turn, _numbers(items)) if row.state == IN_PROGRESS}
-    took: set[int] = set()
-    again: list[Again] = []
-    for item in items:
-        row = held.pop(item.lease.token, None)
-        if row is not None and row.id == item.lease.id:
-            again.append(_again(turn, row, item))
-            took.add(id(item))
-    await queue_again(turn, again)
-    return took
+async def _requeue(turn: Turn, items: Mapping[Key, Settlement]) -> set[Key]:
+    """Those that took."""
+    held = await locked_rows(turn, _numbers(items.items()))
+    rows = {(row.id, row.token): row for row in held if row.state == IN_PROGRESS}
+    again = {key: _again(turn, rows[key], item) for key, item in items.items() if key in rows}
+    await queue_again(turn, list(again.values()))
+    return set(again)
 
 
 def _again(turn: Turn, row: TaskRow, item: Settlement) -> Again:

@@ -134,7 +134,7 @@ SELECT n, id, token, cancel_asked FROM task WHERE worker = $1 AND state = 4
 UPDATE task SET lease_until = $3 WHERE n = ANY($1::bigint[]) AND worker = $2 AND state = 4
 
 -- name: settle              to a final state under the current token; in: numbers, ids, tokens, states, results, errors, failures,
---                           losses, deferrals, finished_at; out: the numbers of those that took
+--                           losses, deferrals, finished_at; out: id and token of those that took
 WITH gone AS (
     DELETE FROM task USING unnest($1::bigint[], $2::text[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::bigint[],
         $8::bigint[], $9::bigint[]) AS v (n, id, token, state, result, error, failures, losses, deferrals)
@@ -147,10 +147,10 @@ INSERT INTO final (n, line, state, cancel_asked, attempt, rank, run_at, created_
     expires_at, failures, losses, deferrals, generation, id, token, worker, unique_key, error, result)
 SELECT n, line, state, cancel_asked, attempt, rank, run_at, created_at, started_at, $10, keep, needed_until, expires_at, failures,
     losses, deferrals, generation, id, token, worker, unique_key, error, result FROM gone
-RETURNING n
+RETURNING id, token
 
 -- name: settled_as          how those that are final already ended; in: numbers
-SELECT n, token, state, error FROM final WHERE n = ANY($1::bigint[])
+SELECT id, token, state, error FROM final WHERE n = ANY($1::bigint[])
 
 -- name: rows_locked         what a rule needs to know of unfinished tasks, which stay so; in: numbers
 SELECT task.n, task.id, task.line, task.limit_key, state, rank, run_at, attempt, failures, losses, deferrals, generation, suspect,
