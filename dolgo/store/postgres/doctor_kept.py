@@ -115,7 +115,9 @@ def _age(look: Look) -> Verdict | None:
         return None
     text = f"{age} transactions since the last freeze"
     if age > OLD_AGE:
-        return bad(f"{text}: at 2000000000 PostgreSQL refuses writes", "VACUUM FREEZE this database, and see what holds vacuum up.")
+        return bad(
+            f"{text}: at 2000000000 PostgreSQL refuses writes", "VACUUM FREEZE this database, and see what holds vacuum up."
+        )
     return ok(text)
 
 

@@ -125,7 +125,7 @@ class Link:
     async def ready(self) -> Connection:
         """The connection, once there is one. Raises StoreUnavailable."""
         if self._connection is None or self._connection.is_closed():
-            self._noticed()
+            self._noticed()  # its listener may not have been called, or not yet
             left = self._down_since + PATIENCE - time.monotonic()
             try:
                 async with asyncio.timeout(max(0.0, left)):
@@ -140,6 +140,7 @@ class Link:
         self._reason = reason
         if self._connection is not None and not self._connection.is_closed():
             self._connection.terminate()
+            self._noticed()
 
     def hurry(self) -> None:
         """Try to connect now, if that is what it waits for."""
@@ -161,12 +162,13 @@ class Link:
     def _terminated(self, connection: Connection) -> None:
         if connection is self._connection:
             self._noticed()
-            self._ended.set()
 
     def _noticed(self) -> None:
+        """The connection has ended."""
         if self._up.is_set():
             self._up.clear()
             self._down_since = time.monotonic()
+        self._ended.set()
 
     async def _keep(self) -> None:
         """Make the connection anew whenever it has ended: at once, or after a pause if the one before did not last."""
@@ -175,7 +177,6 @@ class Link:
             since = time.monotonic()
             await self._ended.wait()
             brief = brief + 1 if time.monotonic() - since < BRIEF else 0
-            self._noticed()
             log.log(self._told, "The connection to %s has ended: %s.", self.address.shown, self._reason, extra=SELDOM)
             if brief:
                 await self._pause(brief - 1)

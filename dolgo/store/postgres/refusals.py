@@ -6,7 +6,7 @@ import os
 import ssl
 
 import asyncpg
-from asyncpg.exceptions import InvalidCachedStatementError, OutdatedSchemaCacheError
+from asyncpg.exceptions import InternalClientError, InvalidCachedStatementError, OutdatedSchemaCacheError
 
 # SQLSTATE, or its class → what it means to those who wait. All of them pass, and nothing was done.
 PASSING = {
@@ -38,7 +38,8 @@ PASSING = {
 ELSEWHERE = ("08", "25006", "25P03", "26000", "28", "3D", "42P05", "57P", "58", "XX")  # a new connection may do better
 AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected: rolled back whole, and the next try may get through
 
-Failure = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)  # all that a call may meet; a TimeoutError is an OSError
+# All that a call may meet; a TimeoutError is an OSError. asyncpg calls it internal where a connection ends between two steps.
+Failure = (asyncpg.PostgresError, asyncpg.InterfaceError, InternalClientError, OSError)
 
 
 class Unfit(Exception):
@@ -56,7 +57,7 @@ def meaning(error: BaseException) -> str | None:
         return describe(error)
     if isinstance(error, asyncpg.DataError):  # an InterfaceError too: a value that fits no column
         return None
-    if isinstance(error, asyncpg.InterfaceError):
+    if isinstance(error, (asyncpg.InterfaceError, InternalClientError)):
         return "the connection was cut"
     return None
 
@@ -72,7 +73,7 @@ def cut(error: BaseException) -> bool:
     """Whether the connection is not to be used any more."""
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(ELSEWHERE)
-    return isinstance(error, (OSError, asyncpg.InterfaceError)) and not isinstance(error, asyncpg.DataError)
+    return isinstance(error, Failure) and not isinstance(error, asyncpg.DataError) and not contended(error)
 
 
 def describe(error: BaseException) -> str:

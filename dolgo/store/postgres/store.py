@@ -47,9 +47,7 @@ class PostgresStore(Store):
         self._lines = Lines()  # of those that read the log
         self._ringing = Ringing(self._server)
         self._bell = Listener(self._server, self._ringing, self._heard)
-        self._writer = Writer(
-            self._server, lines=Lines(), clock=clock, committed=self._committed, notify=self._ringing.due
-        )
+        self._writer = Writer(self._server, lines=Lines(), clock=clock, committed=self._committed, notify=self._ringing.due)
 
     # -- life
 

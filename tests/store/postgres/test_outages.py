@@ -86,11 +86,11 @@ async def test_what_was_acknowledged_is_there_after_the_server_was_killed_under_
 
     clients = [asyncio.create_task(insist()) for _ in range(8)]
     for _ in range(2):
-        count = len(acknowledged)
-        while len(acknowledged) < count + 50:
+        before = len(acknowledged)
+        while len(acknowledged) < before + 50:
             await asyncio.sleep(0.01)
-        durable.crash()
-        durable.start().wait_ready()
+        await asyncio.to_thread(durable.crash)
+        await asyncio.to_thread(lambda: durable.start().wait_ready())
     over.set()
     await asyncio.gather(*clients)
     found = [one.id for one in await store.get(acknowledged) if one]
@@ -152,9 +152,7 @@ async def test_many_commits_in_a_row_are_told_in_few_notices_and_the_last_one_to
     assert other.log.count - rings < 90
 
 
-async def test_a_server_that_takes_no_writes_is_not_available_until_it_does_again(
-    server: PostgresServer, opened: Opened
-) -> None:
+async def test_a_server_that_takes_no_writes_is_not_available_until_it_does_again(server: PostgresServer, opened: Opened) -> None:
     store = await opened()
     server.sql("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     with pytest.raises(StoreUnavailable, match="takes no writes"):

@@ -8,7 +8,13 @@ from dolgo.store.postgres.url import parse
 
 def test_a_url_names_a_server_a_database_and_a_schema() -> None:
     address = parse("postgresql://me@example:7000/tasks?schema=shop_1")
-    assert (address.host, address.port, address.database, address.user, address.password) == ("example", 7000, "tasks", "me", None)
+    assert (address.host, address.port, address.database, address.user, address.password) == (
+        "example",
+        7000,
+        "tasks",
+        "me",
+        None,
+    )
     assert address.schema == "shop_1"
     assert address.channel == "shop_1_commits"
 
