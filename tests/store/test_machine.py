@@ -7,9 +7,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.store.kinds import KINDS, OUTLIVING
 from tests.store.machine import StoreMachine
 
-EXAMPLES = {"memory": 100, "postgres": 40, "redis": 40, "sqlite": 40}  # what costs more to open and to write than a dict, less often
+EXAMPLES = {"memory": 100, "postgres": 15, "redis": 40, "sqlite": 40}  # what costs more to open and to write than a dict, less often
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_store_does_what_the_model_does(kind: str) -> None:
     outlives = kind in OUTLIVING
