@@ -62,19 +62,7 @@ class PostgresServer(Process):
 
     def sql(self, *statements: str, database: str = "postgres") -> str:
         """What psql answers, as an administrator; each statement by itself."""
-        argv = [
-            str(programs() / "psql"),
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-        ]
+        argv = [str(programs() / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port)]
         argv += ["-U", "dolgo", "-d", database, *(part for statement in statements for part in ("-c", statement))]
         environ = {**os.environ, "PGOPTIONS": "-c default_transaction_read_only=off"}  # to be able to take that back
         ran = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30, env=environ)

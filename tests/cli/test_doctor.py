@@ -87,7 +87,9 @@ def test_a_clock_that_lost_its_battery_is_bad(alone: Run, at: Path, monkeypatch:
     assert (ran.code, judged(ran.out)["this clock"]) == (1, "bad")
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:hush@host/db", "sqlite://relative", "redis://me:hush@host/0?colour=red"])
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hush@host/db?colour=red", "sqlite://relative", "redis://me:hush@host/0?colour=red"]
+)
 def test_a_url_that_cannot_be_used_exits_with_2_and_shows_no_password(alone: Run, url: str) -> None:
     ran = alone("doctor", "--store", url)
     assert (ran.code, ran.out) == (2, "")
@@ -102,12 +104,21 @@ def test_a_redis_that_is_not_there_is_bad_and_its_password_not_shown(alone: Run)
     assert "bad\tconnection\tredis://me:***@127.0.0.1:" in ran.out
 
 
-def test_a_store_whose_driver_is_not_there_names_the_extra(tmp_path: Path) -> None:
-    script = "import sys; sys.modules['redis'] = None; from dolgo.cli import main; sys.exit(main(sys.argv[1:]))"
-    argv = [sys.executable, "-c", script, "doctor", "--store", "redis://me:hush@host/0"]
+def test_a_postgresql_that_is_not_there_is_bad_and_its_password_not_shown(alone: Run) -> None:
+    ran = alone("doctor", "--store", f"postgresql://me:hush@127.0.0.1:{free_port()}/db")
+    assert ran.code == 1
+    assert "hush" not in ran.out + ran.err
+    assert "bad\tconnection\tpostgresql://me:***@127.0.0.1:" in ran.out
+
+
+@pytest.mark.parametrize(("module", "url"), [("redis", "redis://me:hush@host/0"), ("asyncpg", "postgresql://me:hush@host/db")])
+def test_a_store_whose_driver_is_not_there_names_the_extra(tmp_path: Path, module: str, url: str) -> None:
+    script = f"import sys; sys.modules[{module!r}] = None; from dolgo.cli import main; sys.exit(main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", script, "doctor", "--store", url]
     ran = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=40)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == "dolgo: The store redis://me:***@host/0 needs a package more: pip install 'dolgo[redis]'.\n"
+    shown, extra = url.replace("hush", "***"), "redis" if module == "redis" else "postgres"
+    assert ran.stderr == f"dolgo: The store {shown} needs a package more: pip install 'dolgo[{extra}]'.\n"
 
 
 def test_on_a_terminal_it_is_a_table() -> None:

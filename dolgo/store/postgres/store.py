@@ -6,7 +6,6 @@ settings: with `synchronous_commit = on`, its default, and `fsync = on` it is on
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 from msgspec.structs import replace

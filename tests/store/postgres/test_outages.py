@@ -58,6 +58,14 @@ async def eventually(store: PostgresStore) -> str:
             await asyncio.sleep(0.05)
 
 
+async def refused(store: PostgresStore) -> None:
+    """Submits until that is refused."""
+    deadline = time.monotonic() + BACK_WITHIN
+    while time.monotonic() < deadline:
+        await submit(store)
+        await asyncio.sleep(0.05)
+
+
 async def test_a_server_that_was_killed_and_started_again_is_found_again(durable: PostgresServer, opened: Opened) -> None:
     store = await opened(durable.url)
     (before,) = await submit(store)
@@ -156,9 +164,7 @@ async def test_a_server_that_takes_no_writes_is_not_available_until_it_does_agai
     store = await opened()
     server.sql("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
     with pytest.raises(StoreUnavailable, match="takes no writes"):
-        for _ in range(50):  # the sessions hear of it a moment later
-            await submit(store)
-            await asyncio.sleep(0.05)
+        await refused(store)  # the sessions hear of it a moment later
     with pytest.raises(StoreUnavailable, match="takes no writes"):
         await store.ready()
     server.sql("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")

@@ -126,6 +126,7 @@ KEYED = """
 SELECT line, limit_key, count(*) FILTER (WHERE state = 4),
     min(rank) FILTER (WHERE state = 3), (array_agg(id ORDER BY rank, id) FILTER (WHERE state = 3))[1]
 FROM task WHERE limit_key > '' AND state IN (3, 4) GROUP BY 1, 2 EXCEPT SELECT line, key, running, head, first FROM keyed_line"""
+HIDDEN = "SELECT id FROM task JOIN line ON line.n = task.line WHERE state = 3 AND limit_key = '' AND rank < head"
 STUCK = """
 SELECT id FROM task WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM edge JOIN body ON body.id = edge.parent
     JOIN task AS parent ON parent.n = body.n WHERE edge.child = task.n AND open)"""
@@ -135,7 +136,7 @@ SHARED = "SELECT unique_key FROM task WHERE unique_key IS NOT NULL GROUP BY 1 HA
 
 
 async def books_are_right(store: PostgresStore) -> None:
-    for wrong in (COUNTED, KEYED, STUCK, TWICE, NOWHERE, SHARED):
+    for wrong in (COUNTED, KEYED, HIDDEN, STUCK, TWICE, NOWHERE, SHARED):
         assert not [tuple(row) for row in await store._server.reader.query(wrong)], wrong
     rows = [tuple(row) for row in await store._server.reader.query("SELECT first, last, entries FROM log ORDER BY last")]
     assert all(here[0] == before[1] + 1 for before, here in pairwise(rows)), "the log has a gap"
