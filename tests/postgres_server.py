@@ -2,7 +2,7 @@
 
 with PostgresServer(tmp_path, durable=True).ready() as postgres:
     Server(tmp_path, "--store", postgres.url)
-    postgres.kill(signal.SIGKILL, children=True)
+    postgres.kill()
     postgres.start().wait_ready()  # again, on the same data and the same port
 """
 
@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 from tests.blackbox.server import Process
 from tests.missing import missing
@@ -49,16 +50,24 @@ class PostgresServer(Process):
 
     def close(self) -> None:
         """End it, and forget its data. Whoever is connected is thrown out: a SIGTERM alone would wait for them to go."""
-        self.kill(signal.SIGCONT, children=True)
+        self.kill(signal.SIGCONT)
         self.kill(signal.SIGINT)
         super().close()
         shutil.rmtree(self.data.parent, ignore_errors=True)
 
+    def start(self) -> Self:
+        """Started, once the last of a server that was killed is gone: until then its memory is in use."""
+        assert all(child.gone() for child in self._below)
+        return super().start()
+
+    def kill(self, number: int = signal.SIGKILL, *, children: bool = False) -> None:
+        """As a process is killed or frozen; a server all of it, because it is not one process but many."""
+        super().kill(number, children=children or number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT))
+
     def crash(self) -> None:
         """All of it killed at once, and gone."""
-        self.kill(signal.SIGKILL, children=True)
+        self.kill()
         self.wait()
-        assert all(child.gone() for child in self._below)
 
     def sql(self, *statements: str, database: str = "postgres") -> str:
         """What psql answers, as an administrator; each statement by itself."""

@@ -24,6 +24,7 @@ from tests.faults.storm import Plan, shown, storm
 from tests.faults.zombies import Plan as Rounds
 from tests.faults.zombies import zombies
 
+STORES = ("sqlite", "redis", "postgres")
 PARTS = ("storm", "zombies", "proof")
 AT_ONCE = 50  # tasks in flight when a worker is frozen
 WITHIN = 3 * 3_600.0  # seconds a storm may take
@@ -38,7 +39,7 @@ def main() -> int:
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     parts: Sequence[str] = options.only or PARTS
     codes = []
-    for store in options.store or ["sqlite", "redis"]:
+    for store in options.store or STORES:
         if "storm" in parts:
             plan = Plan(store, seed, options.cycles, options.tasks, lease=options.lease, within=WITHIN)
             codes.append(_keep(f"storm of {store}, seed {seed}", lambda folder, plan=plan: storm(plan, folder, _say)))  # type: ignore[misc]
@@ -52,7 +53,7 @@ def main() -> int:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--store", action="append", choices=("sqlite", "redis"), help="both if not given; may be given twice")
+    parser.add_argument("--store", action="append", choices=STORES, help="all if not given; may be given twice")
     parser.add_argument("--cycles", type=int, default=500, metavar="N", help="faults of a storm")
     parser.add_argument("--tasks", type=int, default=20_000, metavar="N", help="tasks of a storm")
     parser.add_argument("--zombies", type=int, default=1_000, metavar="N", help="frozen writers")

@@ -16,6 +16,7 @@ from dolgo.stores import open_store
 from tests.blackbox.client import Client
 from tests.blackbox.server import Process, Server, Worker
 from tests.faults.kinds import LEDGER
+from tests.postgres_server import PostgresServer
 from tests.redis_server import DURABLE, RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +50,8 @@ class Deployment:
     ) -> None:
         """`servers` and `workers` are the slots of each. With a `mutant` it is a service that is broken in that way."""
         self.folder = folder
-        self.redis = RedisServer(folder, *(DURABLE if durable else ())) if store == "redis" else None
-        self.store = self.redis.url if self.redis else f"sqlite:///{folder / 'dolgo.db'}"
+        self.keeper = _keeper(store, folder, durable=durable)
+        self.store = self.keeper.url if self.keeper else f"sqlite:///{folder / 'dolgo.db'}"
         common = [
             *("--store", self.store, "--lease", str(lease), "--drain-timeout", "0", "--grace", "1", "--tasks", str(KINDS)),
             *options,
@@ -81,8 +82,8 @@ class Deployment:
     def start(self) -> Self:
         """All started and ready; the store first."""
         try:
-            if self.redis:
-                self.redis.start()
+            if self.keeper:
+                self.keeper.start()
             for process in self.processes:
                 process.start()
             self.wait_ready()
@@ -94,8 +95,8 @@ class Deployment:
 
     def wait_ready(self) -> None:
         """Returns when all that run are ready."""
-        if self.redis:
-            self.redis.wait_ready(STARTS_WITHIN)
+        if self.keeper:
+            self.keeper.wait_ready(STARTS_WITHIN)
         for process in self.processes:
             process.wait_ready(STARTS_WITHIN)
 
@@ -105,7 +106,7 @@ class Deployment:
 
     def close(self) -> None:
         """End all of it, the store last."""
-        for process in [*reversed(self.processes), *([self.redis] if self.redis else [])]:
+        for process in [*reversed(self.processes), *([self.keeper] if self.keeper else [])]:
             process.close()
 
     def __enter__(self) -> Self:
@@ -123,6 +124,13 @@ class Deployment:
     def events(self) -> list[Mapping[str, Any]]:
         """The store's log of events, from its beginning."""
         return asyncio.run(_events(self.store))
+
+
+def _keeper(store: str, folder: Path, *, durable: bool) -> RedisServer | PostgresServer | None:
+    """The server that keeps the tasks, if it is not dolgo itself."""
+    if store == "redis":
+        return RedisServer(folder, *(DURABLE if durable else ()))
+    return PostgresServer(folder, durable=durable) if store == "postgres" else None
 
 
 async def _events(url: str) -> list[Mapping[str, Any]]:

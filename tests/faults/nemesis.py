@@ -63,19 +63,19 @@ class Nemesis:
         self._chance = chance
         self._lease = lease
         self._cancel = cancel
-        there = [kind for kind in kinds or WEIGHTS if deployment.redis or kind not in OF_THE_STORE]
+        there = [kind for kind in kinds or WEIGHTS if deployment.keeper or kind not in OF_THE_STORE]
         self._kinds, self._weights = there, [WEIGHTS[kind] for kind in there]
         self._ways: dict[str, Callable[[Hit], None]] = {
             "kill worker": lambda hit: self._kill(hit, [self._runner()]),
             "kill server": lambda hit: self._kill(hit, [self._server()]),
             "kill child": self._kill_child,
-            "kill all": lambda hit: self._kill(hit, [*deployment.processes, *([deployment.redis] if deployment.redis else [])]),
+            "kill all": lambda hit: self._kill(hit, [*deployment.processes, *([deployment.keeper] if deployment.keeper else [])]),
             "cancel and kill": self._cancel_and_kill,
             "freeze worker": lambda hit: self._freeze(hit, self._runner(), children=True),
             "freeze worker alone": lambda hit: self._freeze(hit, self._runner()),
             "freeze server": lambda hit: self._freeze(hit, self._server(), children=True),
-            "kill store": lambda hit: self._kill(hit, [deployment.redis] if deployment.redis else []),
-            "freeze store": lambda hit: self._freeze(hit, deployment.redis) if deployment.redis else None,
+            "kill store": lambda hit: self._kill(hit, [deployment.keeper] if deployment.keeper else []),
+            "freeze store": lambda hit: self._freeze(hit, deployment.keeper) if deployment.keeper else None,
         }
         self.struck: Counter[str] = Counter()
 

@@ -183,12 +183,12 @@ async def test_a_server_without_a_connection_left_is_waited_for(server: Postgres
 
 async def test_a_server_that_hangs_is_answered_for_in_time(server: PostgresServer, opened: Opened) -> None:
     store = await opened()
-    server.kill(signal.SIGSTOP, children=True)
+    server.kill(signal.SIGSTOP)
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="did not answer"):
         await submit(store)
     assert time.monotonic() - started < 12
-    server.kill(signal.SIGCONT, children=True)
+    server.kill(signal.SIGCONT)
     await eventually(store)
 
 
