@@ -263,11 +263,13 @@ DECLARE
 BEGIN
     WHILE cardinality(parents) > 0 LOOP
         next := '{}';
-        WITH over AS (
-            SELECT edge.child, edge.place, edge.parent, coalesce(final.state, 5::smallint) AS state
-            FROM unnest(parents) AS v (parent) JOIN edge ON edge.parent = v.parent AND edge.open
-            LEFT JOIN body ON body.id = edge.parent LEFT JOIN task ON task.n = body.n LEFT JOIN final ON final.n = body.n
-            WHERE task.n IS NULL LIMIT greatest(budget, 0)
+        WITH final_ones AS MATERIALIZED (
+            SELECT v.parent, coalesce(final.state, 5::smallint) AS state FROM unnest(parents) AS v (parent)
+            LEFT JOIN body ON body.id = v.parent LEFT JOIN task ON task.n = body.n LEFT JOIN final ON final.n = body.n
+            WHERE task.n IS NULL
+        ), over AS (
+            SELECT edge.child, edge.place, edge.parent, final_ones.state FROM final_ones
+            JOIN edge ON edge.parent = final_ones.parent AND edge.open LIMIT greatest(budget, 0)
         ), closed AS (
             UPDATE edge SET open = false FROM over WHERE edge.child = over.child AND edge.place = over.place
             RETURNING over.child, over.parent, over.state
@@ -299,14 +301,14 @@ BEGIN
         WITH freed AS (
             UPDATE task SET state = CASE WHEN task.run_at <= at THEN 3 ELSE 2 END, run_at = greatest(task.run_at, at),
                 rank = task.rank + (greatest(task.run_at, at) - task.run_at)
-            WHERE task.n = ANY(children) AND task.state = 1
+            WHERE task.n = ANY(children) AND task.state + 0 = 1 -- or it might walk along all that wait
                 AND NOT EXISTS (SELECT 1 FROM edge WHERE edge.child = task.n AND edge.open)
             RETURNING task.n, task.id, task.line, task.limit_key, task.state, task.attempt
         )
         SELECT freed.n, freed.id, freed.line, freed.limit_key, 1::smallint, freed.state, freed.attempt FROM freed ORDER BY freed.n;
         IF budget <= 0 THEN
-            INSERT INTO cascade (kind, parent, after) SELECT DISTINCT 1, edge.parent, 0
-            FROM unnest(parents) AS v (parent) JOIN edge ON edge.parent = v.parent AND edge.open ON CONFLICT DO NOTHING;
+            INSERT INTO cascade (kind, parent, after) SELECT 1, v.parent, 0 FROM unnest(parents) AS v (parent)
+            WHERE EXISTS (SELECT 1 FROM edge WHERE edge.parent = v.parent AND edge.open) ON CONFLICT DO NOTHING;
         END IF;
         parents := next;
     END LOOP;
