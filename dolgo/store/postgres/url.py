@@ -18,7 +18,7 @@ from dolgo.setting_kinds import masked
 PORT = 5432
 SCHEMA = "dolgo"
 MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-LOOPBACK = ("127.0.0.1", "::1", "localhost")  # where nobody listens in, encryption is for servers that insist on it
+LOOPBACK = ("127.0.0.1", "::1", "localhost")  # nobody listens in there, and a server that insists on TLS says so
 TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")  # as libpq names them
 KNOWN = ("schema", "host", *TLS)
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")  # 40: the channel of the bell is named after it, and a name has 63 bytes at most
@@ -74,7 +74,7 @@ def parse(url: str) -> Address:
         database=_text(shown, parts.path.removeprefix("/")),
         user=_text(shown, parts.username),
         password=_text(shown, parts.password),
-        tls=urlencode({"sslmode": "allow", **options} if host in LOOPBACK else options),
+        tls=urlencode({"sslmode": "disable", **options} if host in LOOPBACK else options),
         schema=schema,
     )
 
