@@ -65,9 +65,9 @@ async def _move_due(turn: Turn) -> float | None:
     if next_due is None or next_due > turn.now:
         return next_due
     await turn.in_order()
-    for line, key in await turn.run("due", turn.now, MOST_DUE):
+    for line, key, rank in await turn.run("due", turn.now, MOST_DUE):
         turn.counted(line, LATER, READY)
-        turn.joined(line, key)
+        turn.joined(line, key, rank)
     await turn.write_keyed()
     await turn.look_again()
     return turn.extras.next_due
@@ -97,9 +97,12 @@ async def _take_first(turn: Turn, call: Claim) -> list[Lease]:
 def _taken(turn: Turn, rows: Sequence[Record]) -> list[Lease]:
     """The leases of what was handed out, which is what was picked but for what has expired since it joined its line."""
     leases = []
-    for _, *row in sorted(rows, key=lambda row: (row[0], row[1])):
+    sure = turn.extras.next_expiry is None  # else what was picked and has expired may be left before what was taken
+    for rank, *row in sorted(rows, key=lambda row: (row[0], row[1])):
         id, line, attempt, key = row[0], row[2], row[4], row[13]
         turn.moved(id, line, key, READY, IN_PROGRESS, attempt)
+        if sure and not key:
+            turn.claimed_to(line, rank)
         leases.append(to_lease(row, turn.lines.by_number[line]))
     return leases
 

@@ -19,7 +19,7 @@ from dolgo.store.postgres.rows import (
     number_of,
     to_error,
 )
-from dolgo.store.postgres.turn import Turn
+from dolgo.store.postgres.turn import HIGHEST, Turn
 from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
 from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Settlement, Status
 
@@ -131,7 +131,7 @@ async def queue_again(turn: Turn, tasks: Sequence[Again]) -> None:
         state, rank = LATER if later else READY, row.rank + (run_at - row.run_at)
         rows.append((row.n, state, rank, run_at, row.attempt, row.failures, row.losses, row.deferrals, row.suspect))
         turn.moved(row.id, row.line, row.key, row.state, state, row.attempt)
-        turn.joined(row.line, row.key)
+        turn.joined(row.line, row.key, HIGHEST if later else rank)
     await turn.run("requeue", *[list(column) for column in zip(*rows, strict=True)])
     await notes.keep(turn, [attempt_note(task.row.n, task.ended) for task in queued if task.ended is not None])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from dolgo.store.base import Submitted
 from dolgo.store.checks import check_task
@@ -10,12 +11,12 @@ from dolgo.store.postgres import notes as noting
 from dolgo.store.postgres.edges import Parents, awaited, in_the_way
 from dolgo.store.postgres.records import Records
 from dolgo.store.postgres.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
-from dolgo.store.postgres.turn import Turn
+from dolgo.store.postgres.turn import HIGHEST, Turn
 from dolgo.task.types import NewTask, Note, OnParentFailure, Put, Status
 
 Call = tuple[Sequence[NewTask], Sequence[Put], Sequence[Note]]
 States = dict[str, int]  # of tasks by id
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 
 PLAIN_COLUMNS = 9
 
@@ -80,7 +81,17 @@ def _plain_row(turn: Turn, task: NewTask) -> Row:
     run_at = turn.now + task.delay if task.run_at is None else task.run_at
     state = READY if run_at <= turn.now else LATER
     line = turn.lines.by_key[task.queue, task.type, task.hash]
-    return (task.id, line, state, run_at - task.lead, run_at, task.priority, task.max_attempts, from_tags(task.tags), task.payload)
+    return (
+        task.id,
+        line,
+        state,
+        run_at - task.lead,
+        run_at,
+        task.priority,
+        task.max_attempts,
+        from_tags(task.tags),
+        task.payload,
+    )
 
 
 def _full_row(turn: Turn, task: NewTask, state: int | None = None) -> Row:
@@ -111,7 +122,7 @@ async def _insert_full(turn: Turn, rows: Sequence[Row]) -> list[int]:
     return [n for (n,) in numbers]
 
 
-def _id(row: Row) -> object:
+def _id(row: Row) -> Any:
     return row[0]
 
 
@@ -121,12 +132,11 @@ def _columns(rows: Sequence[Row]) -> list[list[object]]:
 
 def _inserted(turn: Turn, rows: Sequence[Row]) -> None:
     for row in rows:
-        id, line, state = row[:3]
+        id, line, state, rank = row[:4]
         key = row[PLAIN_COLUMNS] if len(row) > PLAIN_COLUMNS else ""
-        assert isinstance(id, str) and isinstance(line, int) and isinstance(state, int) and isinstance(key, str)
         turn.moved(id, line, key, 0, state, 0)
         if state in (LATER, READY):
-            turn.joined(line, key)
+            turn.joined(line, key, rank if state == READY else HIGHEST)
 
 
 # -- call by call
@@ -158,7 +168,7 @@ async def _submit_checked(
 
 
 async def _states(turn: Turn, ids: set[str]) -> States:
-    return {id: state for id, state in await turn.run("states", list(ids))} if ids else {}
+    return {row[0]: row[1] for row in await turn.run("states", list(ids))} if ids else {}
 
 
 def _unknown(news: Sequence[NewTask], states: States) -> list[str]:
@@ -194,7 +204,7 @@ async def _write(turn: Turn, news: Sequence[NewTask], states: States) -> None:
         error = in_the_way(found) if task.on_parent_failure is OnParentFailure.CANCEL else None
         state = CANCELLED if error is not None else WAITING if awaited(found) else None
         row = _full_row(turn, task, state)
-        states[task.id] = row[2]  # type: ignore[assignment]
+        states[task.id] = row[2]
         rows.append(row)
         errors.append(from_error(error))
     numbers = await _insert_full(turn, rows)

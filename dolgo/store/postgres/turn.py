@@ -28,6 +28,7 @@ from dolgo.store.postgres.sql import Connection, Record, row, rows
 ALONE = frozenset({"cancel", "retry", "delete", "gate", "reclaim", "expire", "clamp", "cascade"})  # verbs that have DATA alone
 _DATA = "SELECT pg_advisory_xact_lock{}(hashtext('dolgo ' || current_schema()), 1)"
 _RECORDS = "SELECT pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 2)"
+LOWEST, HIGHEST = float("-inf"), float("inf")
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -41,6 +42,7 @@ class Extras(NamedTuple):
     keyed: bool
     edges: bool
     open_lines: list[int]
+    joins: list[int]  # of each of these, how often something had joined it
 
 
 def opening(calls: Mapping[str, Sequence[Any]]) -> str:
@@ -76,6 +78,9 @@ class Turn:
         self.budget = CASCADED  # dependents this commit may still see to
         self._ordered = False
         self._changes: dict[int, list[int]] = {}  # line → change of each count, by state
+        self._heads: dict[int, float] = {}  # line → smallest rank that joined it
+        self._claimed: dict[int, float] = {}  # line → rank up to which all was claimed
+        self._seen = dict(zip(extras.open_lines, extras.joins, strict=True))
         self._keyed: dict[tuple[int, str], int] = {}  # line and limit key that changed → change of those that run
         self._gates: Gates | None = None
 
@@ -118,11 +123,18 @@ class Turn:
         changes[before] -= 1
         changes[after] += 1
 
-    def joined(self, line: int, key: str) -> None:
-        """A task became claimable, now or later."""
+    def joined(self, line: int, key: str, rank: float = LOWEST) -> None:
+        """A task became claimable, now or later; with a rank not smaller than this."""
         self.work = True
         if key:
             self._keyed.setdefault((line, key), 0)
+        elif rank < self._heads.get(line, HIGHEST):
+            self._heads[line] = rank
+            self._changes.setdefault(line, [0] * 8)
+
+    def claimed_to(self, line: int, rank: float) -> None:
+        """Nothing claimable without a limit key is left in the line before this rank."""
+        self._claimed[line] = max(rank, self._claimed.get(line, rank))
 
     # -- what there is
 
@@ -137,7 +149,8 @@ class Turn:
     async def gates(self) -> Gates:
         """What the gates let through, counted down by the claims of this turn."""
         if self._gates is None:
-            running = {line: count for line, count in await self.run("lines_running")} if self.extras.gates else {}
+            found = await self.run("lines_running") if self.extras.gates else []
+            running: dict[int, int] = {row[0]: row[1] for row in found}
             for line, changes in self._changes.items():
                 running[line] = running.get(line, 0) + changes[IN_PROGRESS]
             for line in running:
@@ -177,5 +190,6 @@ class Turn:
         numbers = sorted(self._changes)
         changes = [change for line in numbers for change in self._changes[line][WAITING:]]
         packed = _pack([event[1:] for event in self.events])
-        found = await self.run("finish", numbers, changes, len(self.events), self.now, packed)
+        heads = [[known.get(line) for line in numbers] for known in (self._heads, self._claimed, self._seen)]
+        found = await self.run("finish", numbers, changes, *heads, len(self.events), self.now, packed)
         self.first_seq = (found[0][0] or 0) - len(self.events) + 1

@@ -61,7 +61,7 @@ class Walk:
                 picks.append(self._found[line, key].popleft())
                 self._gates.take(line, key)
             else:
-                await self._look_into(line, key, self._call.limit - len(picks))
+                await self._look_into(place, self._call.limit - len(picks))
             self._push_first(line, key)
         if self._full:
             await self._turn.run("keyed_close", [line for line, _ in self._full], [key for _, key in self._full])
@@ -97,8 +97,9 @@ class Walk:
             return False
         return True
 
-    async def _look_into(self, line: int, key: str, limit: int) -> None:
-        self._found[line, key] = deque(tuple(row) for row in await self._turn.run("line_first", line, key, limit))
+    async def _look_into(self, place: Place, limit: int) -> None:
+        head, _, line, key = place
+        self._found[line, key] = deque(tuple(row) for row in await self._turn.run("line_first", line, key, limit, head))
 
     def _push_first(self, line: int, key: str) -> None:
         found = self._found[line, key]

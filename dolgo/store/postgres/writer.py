@@ -28,7 +28,7 @@ HARMLESS = frozenset({"settle", "note", "renew", "forget", "gate", "clamp"})  # 
 MEETINGS = 3  # tries of a submit while other processes submit the same ids
 
 Committed = Callable[[int, Sequence[EventRow], bool], None]  # the first event's number, the events, whether there is new work
-Notify = Callable[[int, bool], str | None]  # the newest event's number, whether there is new work → what the others are to be told
+Notify = Callable[[int, bool], str | None]  # the newest event's number, whether there is work → what others are told
 Outcome = tuple[list[Any], list[Turn]]  # the answers of a batch, exceptions among them, and what was committed
 
 

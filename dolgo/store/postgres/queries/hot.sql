@@ -1,17 +1,20 @@
--- The statements of submits, claims and ends. Arrays that are given together are columns of rows.
+-- The statements of submits, claims and ends. Arrays that are given together are columns of rows. Where rows are known by their
+-- numbers, `state + 0` keeps PostgreSQL from walking along a partial index instead, as it would while it has no statistics.
 
 -- name: in_order
 SELECT pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 3)
 
 -- name: extras              out: the time, the next time something is due, the next time something expires, whether there is a gate,
---                           a keyed line to claim from, and a task that waits for another; the lines with something claimable
+--                           a keyed line to claim from, and a task that waits for another; the lines with something claimable, and how often something joined each
 SELECT extract(epoch FROM clock_timestamp())::float8, (SELECT min(run_at) FROM task WHERE state = 2),
     (SELECT min(expires_at) FROM task WHERE expires_at IS NOT NULL AND state <= 3 AND attempt = 0),
     EXISTS (SELECT 1 FROM gate), EXISTS (SELECT 1 FROM keyed_line WHERE head IS NOT NULL),
-    EXISTS (SELECT 1 FROM edge WHERE open), ARRAY(SELECT n FROM line WHERE ready > 0)
+    EXISTS (SELECT 1 FROM edge WHERE open), ARRAY(SELECT n FROM line WHERE ready > 0 ORDER BY n),
+    ARRAY(SELECT joins FROM line WHERE ready > 0 ORDER BY n)
 
--- name: finish              in: lines, seven changes of each, how many events, time, events
-SELECT finish_1($1, $2, $3, $4, $5)
+-- name: finish              in: lines; of each seven changes, the rank that joined, that was claimed, joins seen; how many events, time,
+--                           events
+SELECT finish_1($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: lines_all
 SELECT n, queue, type, hash FROM line
@@ -72,8 +75,8 @@ SELECT n, line, 7, attempt, rank, run_at, created_at, $3, keep, needed_until, ex
     unique_key, error FROM gone
 
 -- name: due                 tasks whose time has come join their lines; in: now, how many
-UPDATE task SET state = 3 WHERE n IN (SELECT n FROM task WHERE state = 2 AND run_at <= $1 ORDER BY run_at LIMIT $2) AND state = 2
-RETURNING line, limit_key
+UPDATE task SET state = 3 WHERE n IN (SELECT n FROM task WHERE state = 2 AND run_at <= $1 ORDER BY run_at LIMIT $2) AND state + 0 = 2
+RETURNING line, limit_key, rank
 
 -- name: claim_first         the first tasks by (rank, id) of lines that nothing closes; in: lines, how many, worker, now, lease_until
 SELECT * FROM claim_first_1($1, $2, $3, $4, $5)
@@ -82,16 +85,17 @@ SELECT * FROM claim_first_1($1, $2, $3, $4, $5)
 UPDATE task SET state = 4, attempt = attempt + 1, worker = $2, started_at = $3, lease_until = $4,
     token = to_hex(task.n) || '.' || replace(gen_random_uuid()::text, '-', '')
 FROM unnest($1::bigint[]) AS v (n) JOIN body ON body.n = v.n
-WHERE task.n = v.n AND state = 3 AND (expires_at IS NULL OR expires_at > $3 OR attempt > 0)
+WHERE task.n = v.n AND state + 0 = 3 AND (expires_at IS NULL OR expires_at > $3 OR attempt > 0)
 RETURNING rank, task.id, token, task.line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation,
     timeout, task.limit_key, extras, run_at
 
--- name: line_first          the first claimable tasks of a line; in: line, limit key, how many
-SELECT rank, id, n FROM task WHERE line = $1 AND limit_key = $2 AND state = 3 ORDER BY rank, id LIMIT $3
+-- name: line_first          the first claimable tasks of a line; in: line, limit key, how many, a rank none of them is before
+SELECT rank, id, n FROM task WHERE line = $1 AND limit_key = $2 AND state = 3 AND rank >= $4 ORDER BY rank, id LIMIT $3
 
 -- name: line_heads          the first rank of each of these lines without a limit key; in: lines
-SELECT rank, line FROM unnest($1::int[]) AS v (line),
-    LATERAL (SELECT rank FROM task WHERE task.line = v.line AND limit_key = '' AND state = 3 ORDER BY rank, id LIMIT 1) AS first
+SELECT rank, line.n FROM line, LATERAL (SELECT rank FROM task
+    WHERE task.line = line.n AND limit_key = '' AND state = 3 AND rank >= line.head ORDER BY rank, id LIMIT 1) AS first
+WHERE line.n = ANY($1::int[])
 
 -- name: is_claimable        in: line
 SELECT EXISTS (SELECT 1 FROM task WHERE line = $1 AND state = 3)
@@ -125,20 +129,20 @@ SELECT line, running FROM keyed_line WHERE key = $1
 
 -- name: held                leases; in: numbers
 SELECT task.id, token, task.line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,
-    task.limit_key, extras, run_at FROM task JOIN body ON body.n = task.n WHERE task.n = ANY($1::bigint[]) AND state = 4
+    task.limit_key, extras, run_at FROM task JOIN body ON body.n = task.n WHERE task.n = ANY($1::bigint[]) AND state + 0 = 4
 
 -- name: tokens              of every lease of a worker; in: worker
 SELECT n, id, token, cancel_asked FROM task WHERE worker = $1 AND state = 4
 
 -- name: renew               in: numbers, worker, lease_until
-UPDATE task SET lease_until = $3 WHERE n = ANY($1::bigint[]) AND worker = $2 AND state = 4
+UPDATE task SET lease_until = $3 WHERE n = ANY($1::bigint[]) AND worker = $2 AND state + 0 = 4
 
 -- name: settle              to a final state under the current token; in: numbers, ids, tokens, states, results, errors, failures,
 --                           losses, deferrals, finished_at; out: id and token of those that took
 WITH gone AS (
     DELETE FROM task USING unnest($1::bigint[], $2::text[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::bigint[],
         $8::bigint[], $9::bigint[]) AS v (n, id, token, state, result, error, failures, losses, deferrals)
-    WHERE task.n = v.n AND task.id = v.id AND task.token = v.token AND task.state = 4
+    WHERE task.n = v.n AND task.id = v.id AND task.token = v.token AND task.state + 0 = 4
     RETURNING task.n, task.line, v.state, task.cancel_asked, task.attempt, task.rank, task.run_at, task.created_at, task.started_at,
         task.keep, task.needed_until, task.expires_at, v.failures, v.losses, v.deferrals, task.generation, task.id, task.token,
         task.worker, task.unique_key, v.error, v.result

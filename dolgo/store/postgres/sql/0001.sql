@@ -21,6 +21,9 @@ CREATE TABLE line (                -- where claimable tasks of one queue, type a
     done        bigint NOT NULL DEFAULT 0,
     failed      bigint NOT NULL DEFAULT 0,
     cancelled   bigint NOT NULL DEFAULT 0,
+    head        double precision NOT NULL DEFAULT '-Infinity',  -- no claimable task without a limit key has a smaller rank: a claim
+                                   -- begins there, and does not walk over all that was claimed since the last vacuum
+    joins       bigint NOT NULL DEFAULT 0,  -- transactions that brought a claimable one: a head is raised only if it is as it was
     UNIQUE (queue, type, hash)
 ) WITH (fillfactor = 20);
 
@@ -205,27 +208,32 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 3);
     RETURN QUERY
     WITH heads AS (
-        SELECT v.line FROM unnest(lines) AS v (line), LATERAL (
-            SELECT task.rank, task.id FROM task WHERE task.line = v.line AND task.limit_key = '' AND task.state = 3
-            ORDER BY task.rank, task.id LIMIT 1) AS head
-        ORDER BY head.rank, head.id LIMIT most
+        SELECT line.n, line.head FROM line, LATERAL (
+            SELECT task.rank, task.id FROM task
+            WHERE task.line = line.n AND task.limit_key = '' AND task.state = 3 AND task.rank >= line.head
+            ORDER BY task.rank, task.id LIMIT 1) AS first
+        WHERE line.n = ANY(lines) ORDER BY first.rank, first.id LIMIT most
     ), picked AS MATERIALIZED (
         SELECT first.n FROM heads, LATERAL (
-            SELECT task.n, task.rank, task.id FROM task WHERE task.line = heads.line AND task.limit_key = '' AND task.state = 3
+            SELECT task.n, task.rank, task.id FROM task
+            WHERE task.line = heads.n AND task.limit_key = '' AND task.state = 3 AND task.rank >= heads.head
             ORDER BY task.rank, task.id LIMIT most) AS first
         ORDER BY first.rank, first.id LIMIT most
     )
     UPDATE task SET state = 4, attempt = task.attempt + 1, worker = by_worker, started_at = at, lease_until = until,
         token = to_hex(task.n) || '.' || replace(gen_random_uuid()::text, '-', '')
     FROM picked JOIN body ON body.n = picked.n
-    WHERE task.n = picked.n AND task.state = 3 AND (task.expires_at IS NULL OR task.expires_at > at OR task.attempt > 0)
+    WHERE task.n = picked.n AND task.state + 0 = 3 AND (task.expires_at IS NULL OR task.expires_at > at OR task.attempt > 0)
     RETURNING task.rank, task.id, task.token, task.line, body.payload, task.attempt, task.failures, task.losses, body.max_attempts,
         task.suspect, body.tags, task.deferrals, task.generation, body.timeout, task.limit_key, body.extras, task.run_at;
 END $$;
 
 -- Write the counts of lines and the log: the end of every transaction, because `meta` is locked from here to its commit.
--- lines: numbers in order; changes: seven of each line, in the order of its columns; n: how many events. The seq of the last.
-CREATE FUNCTION finish_1(lines integer[], changes bigint[], count integer, at double precision, packed bytea) RETURNS bigint
+-- lines: numbers in order; changes: seven of each line, in the order of its columns; joined: the smallest rank that became claimable
+-- in each, NULL for none; claimed: up to which rank it was claimed, NULL for not; seen: its `joins` before that; count: of events.
+-- Out: the seq of the last.
+CREATE FUNCTION finish_1(lines integer[], changes bigint[], joined double precision[], claimed double precision[], seen bigint[],
+    count integer, at double precision, packed bytea) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     i integer;
@@ -236,7 +244,9 @@ BEGIN
         b := (i - 1) * 7;
         UPDATE line SET waiting = waiting + changes[b + 1], later = later + changes[b + 2], ready = ready + changes[b + 3],
             in_progress = in_progress + changes[b + 4], done = done + changes[b + 5], failed = failed + changes[b + 6],
-            cancelled = cancelled + changes[b + 7] WHERE line.n = lines[i];
+            cancelled = cancelled + changes[b + 7], joins = joins + (joined[i] IS NOT NULL)::int,
+            head = CASE WHEN claimed[i] IS NOT NULL AND joins = seen[i] THEN claimed[i] ELSE least(head, joined[i]) END
+        WHERE line.n = lines[i];
     END LOOP;
     IF count > 0 THEN
         UPDATE meta SET seq = seq + count RETURNING seq INTO newest;
