@@ -35,6 +35,7 @@ test: install ## run all tests, e.g. make test ARGS="-k settings -x"
 	@scripts/need-system strace
 	@scripts/need-system redis-server
 	@scripts/need-system postgres
+	@scripts/need-system pgbouncer
 	@scripts/need-system promtool
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS) \
 		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)

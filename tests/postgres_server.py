@@ -41,7 +41,7 @@ class PostgresServer(Process):
         self.port = free_port()
         self.data = _new_cluster(on_disk=durable)
         settings = (*COMMON, *(() if durable else HURRIED), f"port={self.port}", *settings)
-        argv = [*_as_user(), str(programs() / "postgres"), "-D", str(self.data), *(part for s in settings for part in ("-c", s))]
+        argv = [*as_user(), str(programs() / "postgres"), "-D", str(self.data), *(part for s in settings for part in ("-c", s))]
         super().__init__(argv, folder, ready="database system is ready to accept connections", name=name)
 
     @property
@@ -113,7 +113,7 @@ def _template() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     options = ("-U", "dolgo", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
     subprocess.run(
-        [*_as_user(), str(programs() / "initdb"), "-D", str(folder / "data"), *options],
+        [*as_user(), str(programs() / "initdb"), "-D", str(folder / "data"), *options],
         check=True, capture_output=True, cwd="/", timeout=60,
     )  # fmt: skip
     return folder / "data"
@@ -134,7 +134,7 @@ def _folder(*, on_disk: bool) -> Path:
     return folder
 
 
-def _as_user() -> list[str]:
+def as_user() -> list[str]:
     """What comes before a program of the server where the tests run as root."""
     if os.getuid() != 0:
         return []

@@ -12,6 +12,7 @@ from asyncpg.exceptions import (
     InvalidCatalogNameError,
     InvalidPasswordError,
     InvalidSchemaNameError,
+    ProtocolViolationError,
 )
 
 from dolgo.errors import StoreUnavailable, StoreUnusable
@@ -23,6 +24,7 @@ from dolgo.store.postgres.url import Address
 
 MIGRATED_WITHIN = 300.0  # seconds a migration may take, or be waited for; a large table may have to be written anew
 COLUMNS = "number integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now()"  # of the table of migrations
+POOLED = "a pooler on the way lends its connections for a transaction only. Set pool_mode = session in PgBouncer"
 REACHING = ("08", "53", "57", "58")  # classes of SQLSTATE that pass: the server is not there yet
 
 
@@ -31,8 +33,9 @@ async def open_server(server: Server, bell: Listener) -> None:
 
     Raises StoreUnavailable while it is not there yet, StoreUnusable for good."""
     try:
-        await _migrate(await server.writing.open(), server.address)
-        await server.reader.link.open()
+        writing = await server.writing.open()
+        await _check_pooler(writing, await server.reader.link.open())
+        await _migrate(writing, server.address)
         await bell.open()
     except BaseException as error:
         await bell.close()
@@ -76,6 +79,24 @@ def _for_good(address: Address, error: Exception) -> str | None:
         case asyncpg.InterfaceError() if meaning(error) is None or "password" in str(error):
             return str(error).rstrip(".")
     return None
+
+
+async def _check_pooler(one: Connection, other: Connection) -> None:
+    """A pooler that lends a connection for a transaction alone would mix up sessions: prepared statements, settings, LISTEN.
+
+    It gives the same one to the next who asks, so while the other is in a transaction on it, this one gets another."""
+    backend = "SELECT pg_backend_pid()"
+    before = await one.fetchval(backend)
+    if before == one.get_server_pid():
+        return
+    try:
+        async with other.transaction():
+            await other.fetchval(backend)
+            after = await one.fetchval(backend)
+    except ProtocolViolationError:  # it lends one for a statement alone, and lets nobody begin a transaction
+        raise Unfit(POOLED) from None
+    if before != after:
+        raise Unfit(POOLED)
 
 
 # -- the schema
