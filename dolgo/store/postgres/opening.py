@@ -12,7 +12,7 @@ from asyncpg.exceptions import (
     InvalidCatalogNameError,
     InvalidPasswordError,
     InvalidSchemaNameError,
-    ProtocolViolationError,
+    PostgresConnectionError,
 )
 
 from dolgo.errors import StoreUnavailable, StoreUnusable
@@ -93,8 +93,10 @@ async def _check_pooler(one: Connection, other: Connection) -> None:
         async with other.transaction():
             await other.fetchval(backend)
             after = await one.fetchval(backend)
-    except ProtocolViolationError:  # it lends one for a statement alone, and lets nobody begin a transaction
-        raise Unfit(POOLED) from None
+    except PostgresConnectionError as error:
+        if "pooling mode" not in str(error):
+            raise
+        raise Unfit(POOLED) from None  # it lends one for a statement alone, and lets nobody begin a transaction
     if before != after:
         raise Unfit(POOLED)
 
