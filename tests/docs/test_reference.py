@@ -23,6 +23,7 @@ from dolgo.settings import TABLE
 from dolgo.shape.describe import CONSTRAINTS
 from dolgo.store.base import Store
 from dolgo.store.findings import Level
+from dolgo.store.postgres import doctor as postgres_doctor
 from dolgo.store.redis import doctor as redis_doctor
 from dolgo.store.sqlite import doctor as sqlite_doctor
 from dolgo.task.allowed import NewTask
@@ -185,6 +186,7 @@ def test_every_exit_code_is_told() -> None:
         ("Everywhere", ["program", "environment", "this clock"]),
         ("SQLite", [*sqlite_doctor.FILE, *sqlite_doctor.DATA]),
         ("Redis", ["connection", *redis_doctor.CHECKS]),
+        ("PostgreSQL", ["connection", *postgres_doctor.CHECKS]),
     ],
 )
 def test_every_check_of_the_doctor_is_told(heading: str, checks: list[str]) -> None:
