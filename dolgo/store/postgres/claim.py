@@ -90,6 +90,7 @@ async def _take_first(turn: Turn, call: Claim) -> list[Lease]:
     lines = [line for line in turn.open_lines() if fits(call, await turn.key(line))] if call.limit > 0 else []
     if not lines:
         return []
+    await turn.in_order()
     rows = await turn.run("claim_first", lines, call.limit, call.worker, turn.now, turn.now + call.lease)
     return _taken(turn, rows)
 

@@ -69,6 +69,7 @@ class Turn:
         self.lines = lines
         self.extras = extras
         self.now = extras.now if now is None else now
+        self._given = now is not None  # the time is what a test says it is
         self.events: list[EventRow] = []  # time, id, line, state, attempt; after `finish` with those of notes before
         self.first_seq = 0  # of the first of them, after `finish`
         self.note_events: list[EventRow] = []  # time, id, line, state, attempt, kind, data
@@ -89,10 +90,15 @@ class Turn:
         return await rows(self.connection, name, *values)
 
     async def in_order(self) -> None:
-        """Take turns with other transactions from here on; what the next statements see is what those before left."""
-        if not self._ordered:
-            self._ordered = True
-            await self.run("in_order")
+        """Take turns with other transactions from here on: what the next statements see is what those before left.
+
+        They may have gone on while this one waited, so the time is taken anew: nothing starts before what it waited for ended."""
+        if self._ordered:
+            return
+        self._ordered = True
+        ((now,),) = await self.run("in_order")
+        if not self._given:
+            self.now = max(self.now, now)
 
     async def line(self, key: LineKey) -> int:
         """The number of a line, made if it is new."""
@@ -184,7 +190,7 @@ class Turn:
             await self._gates.write()
         if self.extras.gates and any(changes[IN_PROGRESS] < 0 for changes in self._changes.values()):
             self.work = True  # there may be room under a limit
-        self.events = self.note_events + self.events
+        self.events = [(self.now, *event[1:]) for event in (*self.note_events, *self.events)]  # all of the commit's own time
         if not self.events and not self._changes:
             return
         numbers = sorted(self._changes)

@@ -1,13 +1,14 @@
 -- The statements of submits, claims and ends. Arrays that are given together are columns of rows. Where rows are known by their
 -- numbers, `state + 0` keeps PostgreSQL from walking along a partial index instead, as it would while it has no statistics.
 
--- name: in_order
-SELECT pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 3)
+-- name: in_order            out: the time, once it is our turn
+WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 3))
+SELECT extract(epoch FROM clock_timestamp())::float8 FROM turn
 
 -- name: extras              out: the time, the next time something is due, the next time something expires, whether there is a gate,
 --                           a keyed line to claim from, and a task that waits for another; the lines with something claimable, and how often something joined each
-SELECT extract(epoch FROM clock_timestamp())::float8, (SELECT min(run_at) FROM task WHERE state = 2),
-    (SELECT min(expires_at) FROM task WHERE expires_at IS NOT NULL AND state <= 3 AND attempt = 0),
+SELECT extract(epoch FROM clock_timestamp())::float8, (SELECT run_at FROM task WHERE state = 2 ORDER BY run_at LIMIT 1),
+    (SELECT expires_at FROM task WHERE expires_at IS NOT NULL AND state <= 3 AND attempt = 0 ORDER BY expires_at LIMIT 1),
     EXISTS (SELECT 1 FROM gate), EXISTS (SELECT 1 FROM keyed_line WHERE head IS NOT NULL),
     EXISTS (SELECT 1 FROM edge WHERE open), ARRAY(SELECT n FROM line WHERE ready > 0 ORDER BY n),
     ARRAY(SELECT joins FROM line WHERE ready > 0 ORDER BY n)
@@ -78,8 +79,25 @@ SELECT n, line, 7, attempt, rank, run_at, created_at, $3, keep, needed_until, ex
 UPDATE task SET state = 3 WHERE n IN (SELECT n FROM task WHERE state = 2 AND run_at <= $1 ORDER BY run_at LIMIT $2) AND state + 0 = 2
 RETURNING line, limit_key, rank
 
--- name: claim_first         the first tasks by (rank, id) of lines that nothing closes; in: lines, how many, worker, now, lease_until
-SELECT * FROM claim_first_1($1, $2, $3, $4, $5)
+-- name: claim_first         the first tasks by (rank, id) of lines that nothing closes; a line whose first is behind that of as many
+--                           others as are wanted has nothing to give; in: lines, how many, worker, now, lease_until
+WITH heads AS (
+    SELECT line.n, line.head FROM line, LATERAL (
+        SELECT rank, id FROM task WHERE task.line = line.n AND limit_key = '' AND state = 3 AND rank >= line.head
+        ORDER BY rank, id LIMIT 1) AS first
+    WHERE line.n = ANY($1::int[]) ORDER BY first.rank, first.id LIMIT $2
+), picked AS MATERIALIZED (
+    SELECT first.n FROM heads, LATERAL (
+        SELECT n, rank, id FROM task WHERE task.line = heads.n AND limit_key = '' AND state = 3 AND rank >= heads.head
+        ORDER BY rank, id LIMIT $2) AS first
+    ORDER BY first.rank, first.id LIMIT $2
+)
+UPDATE task SET state = 4, attempt = attempt + 1, worker = $3, started_at = $4, lease_until = $5,
+    token = to_hex(task.n) || '.' || replace(gen_random_uuid()::text, '-', '')
+FROM picked JOIN body ON body.n = picked.n
+WHERE task.n = picked.n AND state + 0 = 3 AND (expires_at IS NULL OR expires_at > $4 OR attempt > 0)
+RETURNING rank, task.id, token, task.line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation,
+    timeout, task.limit_key, extras, run_at
 
 -- name: claim               those picked; in: numbers, worker, now, lease_until
 UPDATE task SET state = 4, attempt = attempt + 1, worker = $2, started_at = $3, lease_until = $4,

@@ -196,38 +196,6 @@ CREATE TABLE record (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX record_expires ON record (expires_at) WHERE expires_at IS NOT NULL;
 
--- Take the first tasks by (rank, id) of lines that nothing closes, in turns with all other claims: what the second statement sees
--- is what the one before left. A line whose head is behind that of as many others as are wanted has nothing to give.
-CREATE FUNCTION claim_first_1(lines integer[], most integer, by_worker text, at double precision, until double precision)
-RETURNS TABLE (rank double precision, id text, token text, line integer, payload bytea, attempt integer, failures bigint,
-    losses bigint, max_attempts bigint, suspect boolean, tags text, deferrals bigint, generation integer, timeout double precision,
-    limit_key text, extras bytea, run_at double precision)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 3);
-    RETURN QUERY
-    WITH heads AS (
-        SELECT line.n, line.head FROM line, LATERAL (
-            SELECT task.rank, task.id FROM task
-            WHERE task.line = line.n AND task.limit_key = '' AND task.state = 3 AND task.rank >= line.head
-            ORDER BY task.rank, task.id LIMIT 1) AS first
-        WHERE line.n = ANY(lines) ORDER BY first.rank, first.id LIMIT most
-    ), picked AS MATERIALIZED (
-        SELECT first.n FROM heads, LATERAL (
-            SELECT task.n, task.rank, task.id FROM task
-            WHERE task.line = heads.n AND task.limit_key = '' AND task.state = 3 AND task.rank >= heads.head
-            ORDER BY task.rank, task.id LIMIT most) AS first
-        ORDER BY first.rank, first.id LIMIT most
-    )
-    UPDATE task SET state = 4, attempt = task.attempt + 1, worker = by_worker, started_at = at, lease_until = until,
-        token = to_hex(task.n) || '.' || replace(gen_random_uuid()::text, '-', '')
-    FROM picked JOIN body ON body.n = picked.n
-    WHERE task.n = picked.n AND task.state + 0 = 3 AND (task.expires_at IS NULL OR task.expires_at > at OR task.attempt > 0)
-    RETURNING task.rank, task.id, task.token, task.line, body.payload, task.attempt, task.failures, task.losses, body.max_attempts,
-        task.suspect, body.tags, task.deferrals, task.generation, body.timeout, task.limit_key, body.extras, task.run_at;
-END $$;
-
 -- Write the counts of lines and the log: the end of every transaction, because `meta` is locked from here to its commit.
 -- lines: numbers in order; changes: seven of each line, in the order of its columns; joined: the smallest rank that became claimable
 -- in each, NULL for none; claimed: up to which rank it was claimed, NULL for not; seen: its `joins` before that; count: of events.
