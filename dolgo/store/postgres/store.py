@@ -7,6 +7,7 @@ settings: with `synchronous_commit = on`, its default, and `fsync = on` it is on
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from dolgo.store.base import Claim, Claimed, Clock, EventPage, IdPage, Page, Ren
 from dolgo.store.checks import check_gate, check_note, check_settlement, check_task
 from dolgo.store.postgres import pages, reads
 from dolgo.store.postgres.bell import Listener, Ringing
+from dolgo.store.postgres.gathered import Gathered
 from dolgo.store.postgres.lines import Lines
 from dolgo.store.postgres.opening import open_server
 from dolgo.store.postgres.server import Server
@@ -44,6 +46,7 @@ class PostgresStore(Store):
         self._server = Server(parse(url), clock)
         self._tail = Tail()
         self._lines = Lines()  # of those that read the log
+        self._gets = Gathered(partial(reads.get, self._server.reader))
         self._ringing = Ringing(self._server)
         self._bell = Listener(self._server, self._ringing, self._heard)
         self._writer = Writer(self._server, lines=Lines(), clock=clock, committed=self._committed, notify=self._ringing.due)
@@ -55,6 +58,7 @@ class PostgresStore(Store):
 
     async def close(self) -> None:
         await self._writer.close()
+        await self._gets.close()
         await self._bell.close()
         await self._ringing.close()
         await self._server.close()
@@ -171,7 +175,7 @@ class PostgresStore(Store):
     # -- verbs that read
 
     async def get(self, ids: Sequence[str]) -> Sequence[Task | None]:
-        return await reads.get(self._server.reader, ids)
+        return await self._gets.get(ids)
 
     async def asked(self, worker: str) -> Sequence[str]:
         return await reads.asked(self._server.reader, worker)
