@@ -26,6 +26,7 @@ from dolgo.egress.addresses import Allowed
 from dolgo.errors import BadSetting, Refused, StoreUnavailable, StoreUnusable
 from dolgo.logs import configure
 from dolgo.metrics.tally import Tally
+from dolgo.queues import open_queue
 from dolgo.reloading import reload
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
@@ -41,12 +42,14 @@ from dolgo.task.audit import Audit
 from dolgo.task.callbacks.courier import Courier, Delivers
 from dolgo.task.callbacks.follower import Follower
 from dolgo.task.callbacks.secret import Vault
+from dolgo.task.ear import Ear, deaf
 from dolgo.task.figures import Figures
 from dolgo.task.fleet import Fleet, this_host
 from dolgo.task.follow import Follow
 from dolgo.task.health import Health
+from dolgo.task.herald import Herald
 from dolgo.task.ids import Ids
-from dolgo.task.manager import Manager, Rules
+from dolgo.task.manager import Manager, Rules, untold
 from dolgo.task.notify import Notify
 from dolgo.task.schedules import Schedules
 from dolgo.task.tokens import Tokens
@@ -58,6 +61,7 @@ log = logging.getLogger("dolgo")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 STORE_PATIENCE = 30.0  # seconds a store that is not there yet is waited for at the start
 SAY_EVERY = 5.0  # seconds between two lines that say so
+LOOK_FOR_WORK = 1.0  # seconds between two looks of a worker that a broker tells of work
 TRY_EVERY = 0.5  # seconds between two tries to open it
 
 
@@ -85,6 +89,8 @@ class Parts:
         self.store = store
         self.tally = Tally()
         measure(store, self.tally)
+        self.queue = open_queue(settings.queue) if settings.queue else None
+        self.herald = Herald(self.queue, self.tally) if self.queue else None
         self.fleet = Fleet(store)
         self.notify = Notify(store)
         self.follow = Follow(store, self.notify)
@@ -93,7 +99,8 @@ class Parts:
             callback_allow=settings.callback_allow,
         )  # fmt: skip
         types = Announced(store)
-        self.manager = Manager(store, rules=rules, types=types, notify=self.notify, fleet=self.fleet, clock=time.time)
+        tell = self.herald.tell if self.herald else untold
+        self.manager = Manager(store, rules=rules, types=types, notify=self.notify, fleet=self.fleet, clock=time.time, tell=tell)
         self.schedules = Schedules(store, self.manager)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
         self.upkeep = Upkeep(store, self.fleet, types, self.schedules, keeping=keeping, host=this_host())
@@ -106,14 +113,19 @@ class Parts:
         self.worker = self._worker() if settings.slots else None
         self.follower = Follower(store, self.manager.callbacks, id=Ids(time.time).new())
         self.courier = self._courier(self.worker) if self.worker else None
-        self.health = Health(store, self.worker, lease=settings.lease, web=web)
-        asked = web or settings.health_port is not None
-        host = settings.host if web else settings.health_host
-        self.entrance = Entrance(Tokens(store), _house(settings, host), verifier=_verifier(settings) if asked else None)
+        self.health = Health(store, self.worker, lease=settings.lease, web=web, queue=self.queue)
+        self.entrance = Entrance(Tokens(store), _house(settings), verifier=_verifier(settings) if web else None)
         self.audit = Audit(store, keep=settings.audit_keep)
         self.web = web
         self.figures = Figures(
-            self.manager, self.fleet, self.worker, self.tally, version=__version__, slots=settings.slots, whole=web
+            self.manager,
+            self.fleet,
+            self.worker,
+            self.tally,
+            version=__version__,
+            slots=settings.slots,
+            whole=web,
+            queue=self.queue,
         )
 
     def _courier(self, worker: Worker) -> Courier:
@@ -125,10 +137,12 @@ class Parts:
 
     def _worker(self) -> Worker:
         settings = self.settings
+        queues = None if settings.queues is None else frozenset(settings.queues)
+        ear = Ear(self.queue, queues=queues, ring=self.store.ring_work, tally=self.tally) if self.queue else None
         options = work_room.Options(
             version=__version__, slots=settings.slots, lease=settings.lease, drain_timeout=settings.drain_timeout,
-            queues=None if settings.queues is None else frozenset(settings.queues), setup=self.setup, environ=self.environ,
-            tally=self.tally,
+            queues=queues, setup=self.setup, environ=self.environ, tally=self.tally,
+            hear=ear.listen if ear else deaf,
         )  # fmt: skip
         return Worker(self.manager, self.fleet, id=Ids(time.time).new(), options=options)
 
@@ -155,6 +169,8 @@ async def _running(parts: Parts, stop: Stop) -> AsyncIterator[None]:
         await parts.upkeep.stop()
         if parts.worker:
             await parts.worker.stop()
+        if parts.herald:
+            await parts.herald.stop()
         await store.close()
 
 
@@ -188,6 +204,9 @@ async def _start(parts: Parts, stop: Stop) -> None:
     if parts.web:
         await _refuse_open_door(parts)
     parts.upkeep.start()
+    if parts.herald:
+        parts.store.be_told(pause=LOOK_FOR_WORK, log=parts.web)
+        parts.herald.start()
     stop.tasks.append(asyncio.create_task(parts.figures.watch_loop()))
     parts.follower.start()
     try:

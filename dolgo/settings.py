@@ -49,6 +49,9 @@ class Settings:
     store: str = row(
         "sqlite:///dolgo.db", Url("sqlite:///dolgo.db"), "Where tasks are kept.", *SERVICE, "token", "secret", "prune", "doctor"
     )
+    queue: str = row(
+        "", Url("amqp://127.0.0.1:5672/"), "A broker that tells workers of tasks, beside the store.", *SERVICE, "doctor"
+    )
     slots: int = row(5, Whole(0), "Tasks at most at once; 0 serves the web alone.")
     tasks: tuple[str, ...] = row((), Paths(), "Folders, files or modules with task types, besides ./tasks.")
     queues: tuple[str, ...] | None = row(None, Names(), "Queues to take tasks from, comma-separated; all if not given.")

@@ -30,7 +30,8 @@ LAYERS = [
     {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.finite", "dolgo.metrics", "dolgo.tracing"},
     {"dolgo.settings", "dolgo.client"},
     {"dolgo.runner", "dolgo.store"},
-    {"dolgo.task.feed", "dolgo.task.epoch", "dolgo.stores"},
+    {"dolgo.queue"},
+    {"dolgo.task.feed", "dolgo.task.epoch", "dolgo.stores", "dolgo.queues"},
     {"dolgo", "dolgo.task.notify"},  # `dolgo` itself: the public names, for task types alone
     {"dolgo.tasks"},
     {"dolgo.task"},  # the manager and what it is made of
@@ -56,6 +57,10 @@ LAZY = [
     ("dolgo.stores", "dolgo.store.sqlite.doctor", "what is wrong with a store is looked for when its URL asks for it"),
     ("dolgo.stores", "dolgo.store.postgres.doctor", "as below, and it needs a driver that not everybody has"),
     ("dolgo.stores", "dolgo.store.redis.doctor", "as above, and it needs a driver that not everybody has"),
+    ("dolgo.queues", "dolgo.queue.amqp", "a broker is spoken to when its URL asks for it, and needs a package more"),
+    ("dolgo.queues", "dolgo.queue.nsq", "as above, without a package"),
+    ("dolgo.queues", "dolgo.queue.amqp_doctor", "what is wrong with a broker is looked for when its URL asks for it"),
+    ("dolgo.queues", "dolgo.queue.nsq_doctor", "as above"),
     ("dolgo", "dolgo.client", "brings in httpx; a task file has no use for it"),
     ("dolgo.main", "dolgo.api.access.jwts", "needs a package that not everybody has"),
     ("dolgo.tasks.http_request", "dolgo.egress.transport", "brings in httpx; only a child that makes a request needs it"),
@@ -63,6 +68,7 @@ LAZY = [
     ("dolgo.reloading", "watchfiles", "only --reload needs it"),
 ]
 OTHERWISE = {
+    "aio_pika": "aio-pika",
     "jwt": "pyjwt",
     "opentelemetry": "opentelemetry_api",
 }  # packages by what they are imported as, where that is not their name

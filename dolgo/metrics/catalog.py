@@ -45,10 +45,16 @@ CALLS = Metric("dolgo_store_call_duration_seconds", "histogram", "Time a call of
 ERRORS = Metric("dolgo_store_errors_total", "counter", "Calls that the store did not answer.", ("operation",))
 OUTAGES = Metric("dolgo_store_outages_total", "counter", "Times the store went from answering to not answering.")
 CHILDREN = Metric("dolgo_worker_children_died_total", "counter", "Child processes that ended unasked.", ("kind",))
+PUBLISHED = Metric("dolgo_broker_notices_published_total", "counter", "Notices of new tasks that the broker has confirmed.")
+UNPUBLISHED = Metric("dolgo_broker_notices_unpublished_total", "counter", "Notices that the broker did not confirm.")
+HEARD = Metric(
+    "dolgo_broker_notices_heard_total", "counter", "Notices that came from the broker, by what became of them.", ("outcome",)
+)
 LAG = Metric("dolgo_event_loop_lag_seconds", "histogram", "How late the event loop came to a timer.", (), SHORT)
 
 # Of this process, read when it is asked.
 UP = Metric("dolgo_store_up", "gauge", "1 if the last call of the store was answered.")
+BROKER_UP = Metric("dolgo_broker_up", "gauge", "1 if the broker can be used; not there without one.")
 SLOTS = Metric("dolgo_worker_slots", "gauge", "Tasks the worker of this process may run at once.")
 USED = Metric("dolgo_worker_slots_used", "gauge", "Tasks the worker of this process holds; more than slots with those ahead.")
 TURNED = Metric("dolgo_worker_claim_age_seconds", "gauge", "Seconds since the claim loop last came round.")
@@ -66,5 +72,6 @@ FLEET_SLOTS = Metric("dolgo_fleet_slots", "gauge", "Slots of all workers that cl
 
 METRICS = (
     SUBMITTED, CLAIMED, ENDED, SETTLED, RETRIED, FENCED, RECLAIMED, RUN, WAIT, BATCH, REQUESTS, LATENCY, CALLS, ERRORS, OUTAGES,
-    LAG, UP, SLOTS, USED, TURNED, CHILDREN, CONNECTIONS, STREAMS, BUILD, TASKS, OLDEST, PAUSED, LIMIT, WORKERS, FLEET_SLOTS,
+    PUBLISHED, UNPUBLISHED, HEARD,
+    LAG, UP, BROKER_UP, SLOTS, USED, TURNED, CHILDREN, CONNECTIONS, BUILD, TASKS, OLDEST, PAUSED, LIMIT, WORKERS, FLEET_SLOTS,
 )  # fmt: skip

@@ -111,6 +111,25 @@ class Bell:
     def __init__(self) -> None:
         self.count = 0
         self._waiters: set[asyncio.Future[None]] = set()
+        self.pause = 0.0  # seconds, at least, between two rings for what `hear` is told
+        self._later: asyncio.TimerHandle | None = None
+
+    def hear(self, ring: Callable[[], None] | None = None) -> None:
+        """Another process has rung: ring here too, or call `ring` for it. At once, or when the pause is over."""
+        ring = ring or self.ring
+        if not self.pause:
+            ring()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(self.pause, self._heard, ring)
+
+    def _heard(self, ring: Callable[[], None]) -> None:
+        self._later = None
+        ring()
+
+    def close(self) -> None:
+        """What was heard and has not rung yet does not ring any more."""
+        if self._later is not None:
+            self._later.cancel()
 
     def ring(self) -> None:
         self.count += 1
@@ -157,6 +176,16 @@ class Store(ABC):
     async def now(self) -> float:
         """The store's time, in seconds since the epoch. The only time that is stored."""
         return self._clock()
+
+    def ring_work(self) -> None:
+        """Somebody says that something may have become claimable."""
+        self.work.ring()
+
+    def be_told(self, *, pause: float, log: bool) -> None:
+        """From now on somebody says so by `ring_work`: what other processes commit rings `work` only once in `pause` seconds.
+
+        Without `log` nobody here waits for events of theirs either, and the store may look for them less often."""
+        self.work.pause = pause
 
     async def ready(self) -> None:
         """Return if a task submitted now would be stored, which takes a small write to know. Raises StoreUnavailable."""

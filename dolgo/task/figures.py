@@ -13,6 +13,7 @@ from dolgo.logs import SELDOM
 from dolgo.metrics import catalog
 from dolgo.metrics.page import Page
 from dolgo.metrics.tally import OTHER, Labels, Tally
+from dolgo.queue.base import Queue
 from dolgo.task.fleet import RUNNING, STATES, Fleet
 from dolgo.task.manager import Manager
 from dolgo.task.types import Gate
@@ -31,7 +32,16 @@ class Figures:
     """The page of one process. `whole`: with what the store says of the service, which is the same for all processes of it."""
 
     def __init__(
-        self, manager: Manager, fleet: Fleet, worker: Worker | None, tally: Tally, *, version: str, slots: int, whole: bool
+        self,
+        manager: Manager,
+        fleet: Fleet,
+        worker: Worker | None,
+        tally: Tally,
+        *,
+        version: str,
+        slots: int,
+        whole: bool,
+        queue: Queue | None = None,
     ) -> None:
         self._manager = manager
         self._fleet = fleet
@@ -40,6 +50,7 @@ class Figures:
         self._version = version
         self._slots = slots
         self._whole = whole
+        self._queue = queue
         self._page = Page(tally)
         self.started = False  # the store is open
         self.connections: Callable[[], int] = lambda: 0
@@ -68,8 +79,8 @@ class Figures:
             catalog.BUILD.name: [((self._version,), 1)],
             catalog.CONNECTIONS.name: [((), self.connections())],
         }
-        if self._whole:  # a worker's port has no streams
-            readings[catalog.STREAMS.name] = [((kind,), number) for kind, number in self._tally.lasting.items()]
+        if self._queue is not None:
+            readings[catalog.BROKER_UP.name] = [((), self._queue.trouble is None)]
         if (worker := self._worker) is not None:
             readings |= {
                 catalog.SLOTS.name: [((), self._slots)],

@@ -7,6 +7,7 @@ import logging
 
 from dolgo.errors import Refused
 from dolgo.logs import SELDOM
+from dolgo.queue.base import Queue
 from dolgo.store.base import Store
 from dolgo.task.worker import Worker
 
@@ -15,6 +16,7 @@ log = logging.getLogger("dolgo.health")
 STUCK_AFTER = 3.0  # leases without a turn of the claim loop, after which the process is taken for dead
 LONGEST_TURN = 15.0  # seconds a turn may take while the store is away: each of its calls waits for some, and there is a pause
 UNUSABLE = "the store cannot be used now; the log says why"
+WITHOUT = "ok: the broker cannot be used now, and workers look into the store; the log says why"
 STOPPING = "the service is stopping"
 ANSWER = 6.0  # seconds a store may take to answer a probe: longer than it waits for itself
 
@@ -24,11 +26,12 @@ class Health:
 
     `web`: the process serves requests as well, so it is of use without its worker."""
 
-    def __init__(self, store: Store, worker: Worker | None, *, lease: float, web: bool) -> None:
+    def __init__(self, store: Store, worker: Worker | None, *, lease: float, web: bool, queue: Queue | None = None) -> None:
         self._store = store
         self._worker = worker
         self._lease = lease
         self._web = web
+        self._queue = queue
         self.started = False
         self.draining = False
 
@@ -48,6 +51,8 @@ class Health:
         checks = {"store": await self._store_answers()}
         if self._worker is not None:
             checks["claims"] = self._claims(self._worker)
+        if self._queue is not None:  # nothing depends on it, so it fails nothing
+            checks["broker"] = WITHOUT if self._queue.trouble else "ok"
         if self.draining:
             checks["draining"] = STOPPING
         return checks

@@ -32,6 +32,7 @@ from dolgo.task.types import (
     End,
     Gate,
     Lease,
+    NewTask,
     Note,
     Put,
     Query,
@@ -56,6 +57,10 @@ class Accepted(Struct, frozen=True):
     existing: bool = False  # one of them was there before: an unfinished task with the same `unique_key`
 
 
+def untold(tasks: Iterable[NewTask]) -> None:
+    """Nobody is told of what was stored: workers look into the store."""
+
+
 class Manager:
     """Submit, look, cancel, retry and delete for the web; claim, renew and settle for workers."""
 
@@ -69,12 +74,15 @@ class Manager:
         fleet: Fleet,
         clock: Callable[[], float],
         random: Random = random.random,
+        tell: Callable[[Iterable[NewTask]], None] = untold,
     ) -> None:
+        """`tell` is called with tasks once they are stored and can be claimed."""
         self._store = store
         self._rules = rules
         self._ids = Ids(clock)
         self._notify = notify
         self._random = random
+        self._tell = tell
         self.callbacks = Book(store)
         self._intake = Intake(types, self._ids, rules, self.callbacks)
         self._waiting = Waiting(store, fleet)
@@ -125,6 +133,7 @@ class Manager:
             if answer.unknown:
                 raise unknown_parents(answer.unknown, [submission.depends_on], pointed=False)
             if not answer.unique:
+                self._tell_of(wanted.tasks, answer.statuses)
                 return wanted.ids[0]
             wanted = wanted.merged(answer.unique)
             notes = [msgspec.structs.replace(note, value=msgspec.json.encode(wanted.ids[0])) for note in notes]
@@ -162,10 +171,14 @@ class Manager:
             if not answer.unique:
                 break
             wanted = wanted.merged(answer.unique)
+        self._tell_of(tasks, answer.statuses)
         statuses = {task.id: status for task, status in zip(tasks, answer.statuses, strict=True)}
         if wanted.existing:
             statuses.update(await self._statuses(wanted.existing - statuses.keys()))
         return Accepted([(id, statuses[id]) for id in wanted.ids], existing=bool(wanted.existing))
+
+    def _tell_of(self, tasks: Sequence[NewTask], statuses: Sequence[Status]) -> None:
+        self._tell([task for task, status in zip(tasks, statuses, strict=True) if status is Status.QUEUED])
 
     async def _statuses(self, ids: Iterable[str]) -> dict[str, Status]:
         """As they are now; one that is gone by now had been queued."""

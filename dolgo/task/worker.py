@@ -19,13 +19,14 @@ from dolgo.metrics.tally import Tally
 from dolgo.runner import link
 from dolgo.store.base import Claim, Claimed
 from dolgo.task.crew import Crew
+from dolgo.task.ear import deaf
 from dolgo.task.fleet import DRAINED, DRAINING, Fleet, described
 from dolgo.task.leases import BACKOFF, MARGIN, Leases
 from dolgo.task.lookahead import LookAhead
 from dolgo.task.manager import Manager
 from dolgo.task.notes import Notes
 from dolgo.task.presence import Presence
-from dolgo.task.types import Lease
+from dolgo.task.types import Lease, TypeInfo
 from dolgo.task.verdict import UNSTARTED, Ended
 from dolgo.task.wants import Wanted, Wants
 
@@ -50,6 +51,7 @@ class Options(Struct, frozen=True):
     setup: link.Setup  # of its children
     environ: Mapping[str, str]  # theirs
     tally: Tally = field(default_factory=Tally)
+    hear: Callable[[Mapping[str, TypeInfo], int], None] = deaf  # told its types and free slots once a turn
 
 
 class Worker:
@@ -110,6 +112,7 @@ class Worker:
         await asyncio.wait({self._drain})
 
     async def _end_gently(self) -> None:
+        self._options.hear(self._presence.types, 0)
         if self._claiming is not None:  # an answer under way is waited for; cut short, its tasks were lost until their leases end
             self._look_anew()
             await asyncio.wait({self._claiming}, timeout=ANSWER)
@@ -201,6 +204,7 @@ class Worker:
             return
         seen = self._manager.work.count
         wanted = self._wanted()
+        self._options.hear(self._presence.types, self._options.slots - self.running if wanted.claims else 0)
         if not wanted.claims:
             await self._manager.work.wait(seen, self._options.lease)
         elif self._backlog:

@@ -37,6 +37,8 @@ from dolgo.task.types import (
 )
 
 Call = tuple[Sequence[NewTask], Sequence[Put], Sequence[Note]]  # of a submit
+# What may make tasks claimable when this process does it, and must not wait for what is heard of other processes.
+RINGING = frozenset({"submit", "settle", "cancel", "retry", "delete", "reclaim", "expire", "cascade"})
 
 
 class RedisStore(Store):
@@ -64,6 +66,7 @@ class RedisStore(Store):
         for batches in (self._submits, self._settles, self._notings, self._gets):
             await batches.close()
         await self._bell.close()
+        self.work.close()
         await self._server.close()
 
     async def now(self) -> float:
@@ -84,7 +87,7 @@ class RedisStore(Store):
             self._tail.add(first, last, entries)
             self.log.ring()
         if work:
-            self.work.ring()
+            self.work.hear()
 
     def _gap(self) -> None:
         self._forget_history()
@@ -111,6 +114,8 @@ class RedisStore(Store):
         head, *blobs = await self._server.run(verb, pack.encode((now, *asked)), again=again)
         if blobs and isinstance(blobs[-1], int):
             self._wrote(blobs.pop())
+            if self.work.pause and verb in RINGING:
+                self.work.ring()
         return pack.decode(head), blobs
 
     async def _count(self, verb: str, *asked: Any) -> int:

@@ -41,6 +41,7 @@ log = logging.getLogger("dolgo.store")
 
 AT_HAND = 8  # tasks read on the loop itself: some 10 µs each, where the way to a thread and back takes 100 µs
 LOOK = 0.02  # seconds between two looks for other processes' commits; a look takes some microseconds
+LOOK_RARELY = 10 * LOOK  # where somebody tells of them, and nobody waits for an event
 
 
 class SqliteStore(Store):
@@ -50,6 +51,7 @@ class SqliteStore(Store):
         super().__init__(clock)
         self._path = path
         self._opened = False
+        self._look_every = LOOK
 
     # -- life
 
@@ -66,7 +68,7 @@ class SqliteStore(Store):
         self._tail = Tail(self._newest())
         self._gating = reads.gating(self._watched)
         self._parked = Parked(self.work, self._add_claim)
-        self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
+        self._watch = asyncio.get_running_loop().call_later(self._look_every, self._look)
         self._opened = True
 
     async def close(self) -> None:
@@ -74,6 +76,7 @@ class SqliteStore(Store):
             return
         self._opened = False
         self._watch.cancel()
+        self.work.close()
         self._batcher.close()
         await asyncio.to_thread(self._close_threads)
         self._watched.close()
@@ -92,11 +95,15 @@ class SqliteStore(Store):
             self.log.ring()
             self._checkpointer.ask()
         if work:
-            self._ring_work()
+            self.ring_work()
 
-    def _ring_work(self) -> None:
+    def ring_work(self) -> None:
         self.work.ring()
         self._parked.go()
+
+    def be_told(self, *, pause: float, log: bool) -> None:
+        super().be_told(pause=pause, log=log)
+        self._look_every = LOOK if log else LOOK_RARELY
 
     def _look(self) -> None:
         """Notice commits of other processes: SQLite changes `data_version`, and then the log and the gates tell."""
@@ -109,10 +116,10 @@ class SqliteStore(Store):
                     self.log.ring()
                 if news or gating != self._gating:
                     self._gating = gating
-                    self._ring_work()
+                    self.work.hear(self.ring_work)
         except sqlite3.Error as error:
             log.warning("Cannot look for other processes' commits: %s", error, extra=SELDOM)
-        self._watch = asyncio.get_running_loop().call_later(LOOK, self._look)
+        self._watch = asyncio.get_running_loop().call_later(self._look_every, self._look)
 
     def _data_version(self) -> int:
         version: int = self._watched.execute("PRAGMA data_version").fetchone()[0]
@@ -131,7 +138,7 @@ class SqliteStore(Store):
         try:
             answer: Submitted = await future
         except BaseException:
-            self._ring_work()  # it may not have been made: those that went with it count on a ring
+            self.ring_work()  # it may not have been made: those that went with it count on a ring
             raise
         return answer
 
