@@ -111,10 +111,7 @@ class _Listener:
             cancelled = asyncio.Event()  # by the broker: somebody has deleted the queue
             (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(lambda frame: cancelled.set())
             up()
-            try:
-                await _first(connection.closed(), channel.closed(), self._listen(channel, queue), cancelled.wait())
-            finally:
-                self._subscription.lost()
+            await _first(connection.closed(), channel.closed(), self._listen(channel, queue), cancelled.wait())
         if cancelled.is_set():
             raise Gone("its queue was deleted")
 

@@ -59,7 +59,7 @@ class Audience(Struct, frozen=True):
 
 
 class Delivery(ABC):
-    """A notice as the broker hands it out. One of the two is called, once."""
+    """A notice as the broker hands it out. One of the two is called, once; if the connection has ended it does nothing."""
 
     body: bytes
 
@@ -85,6 +85,7 @@ class Subscription:
         self._count = count
         self._free = 0  # slots free, less the notices taken since the worker said so
         self._held: deque[Delivery] = deque()  # neither taken nor given back: the next `room` decides
+        self._shut = True  # nobody is to hand out any
         self._open = asyncio.Event()
         self._full = asyncio.Event()
         self._full.set()
@@ -95,6 +96,7 @@ class Subscription:
         while self._held and self._free > 0:
             self._take(self._held.popleft())
         if free > 0:
+            self._shut = False
             self._full.clear()
             self._open.set()
         else:
@@ -118,20 +120,22 @@ class Subscription:
             self._count(outcome)
         elif self._free > 0:
             self._take(delivery)
+        elif self._shut:
+            self._give_back(delivery)
         else:
             self._held.append(delivery)  # the claim under way tells whether there is room for it
             if not self._open.is_set():
                 self._full.set()
 
     def emptied(self) -> None:
-        """Nothing more arrives for now: give back what is held."""
+        """The driver has asked for no more: what is held goes back, and so does what still comes."""
+        self._shut = not self._open.is_set()
         while self._held:
-            self._count(Outcome.GIVEN_BACK)
-            self._held.popleft().give_back()
+            self._give_back(self._held.popleft())
 
-    def lost(self) -> None:
-        """The connection is gone, and with it what was held: the broker hands it out anew."""
-        self._held.clear()
+    def _give_back(self, delivery: Delivery) -> None:
+        self._count(Outcome.GIVEN_BACK)
+        delivery.give_back()
 
     def _take(self, delivery: Delivery) -> None:
         """Taken before the claim: whatever becomes of that, the broker neither counts tries nor delivers again."""
