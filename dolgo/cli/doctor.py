@@ -1,4 +1,4 @@
-"""`dolgo doctor`: what is wrong with a store, and what to change."""
+"""`dolgo doctor`: what is wrong with a store and a broker, and what to change."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from dolgo.cli import output
 from dolgo.cli.exits import Exit
 from dolgo.cli.options import load, setting_options
+from dolgo.queues import examine_queue
 from dolgo.setting_kinds import masked
 from dolgo.settings import unknown_variables
 from dolgo.store.findings import Finding, Level, Verdict, ok, warn
@@ -27,12 +28,13 @@ EARLIEST = 1_767_225_600.0  # 2026-01-01; a machine whose clock has lost its bat
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor_command(*, full: bool, strict: bool, as_json: bool, **flags: str | None) -> int:
-    """Look for what loses tasks or cannot work, in the store itself, and say what to change.
+    """Look for what loses tasks or cannot work, in the store itself and in the broker if there is one, and say what to change.
 
     "bad" loses acknowledged tasks or cannot work: then it exits with 1. "warn" works as long as nothing else goes wrong.
     """
-    url = load(flags).store
-    found = [*_here(), *_in_store(url, full)]
+    settings = load(flags)
+    url = settings.store
+    found = [*_here(), *_in_store(url, full), *(examine_queue(settings.queue) if settings.queue else ())]
     if as_json:
         output.json(found)
     else:

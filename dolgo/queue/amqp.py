@@ -7,16 +7,24 @@ of an audience that is no more: nothing piles up.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractQueue
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError
+from aiormq.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelInvalidStateError,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)  # fmt: skip
 
 from dolgo.queue.base import Delivery, Gone, Notice, Queue, Subscription, write
-from dolgo.queue.keeper import Keeper
+from dolgo.queue.keeper import Keeper, put_an_end_to
 from dolgo.setting_kinds import masked
 
 EXCHANGE = "dolgo"
@@ -24,6 +32,7 @@ ANSWERS_WITHIN = 5.0  # seconds
 HEARTBEAT = 10  # seconds; a broker that is silent for three of them is gone
 EXPIRES = 30  # seconds after which a notice is worth nothing: every worker has looked for itself since
 UNUSED = 86_400_000  # milliseconds after which the queue of an audience goes that nobody listens for
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it logs every error that it raises as well
 FAULTS = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 
@@ -38,12 +47,14 @@ class AmqpQueue(Queue):
         self._unconfirmed: str | None = None  # why the last notices were not
         self._sender = Keeper(self._send, what="tell of tasks", shown=shown)
         self._listener: Keeper | None = None
+        self._following = set[asyncio.Task[None]]()  # one listener takes the place of another
         self._shown = shown
 
     def open(self) -> None:
         self._sender.start()
 
     async def close(self) -> None:
+        await put_an_end_to(*self._following)
         for keeper in (self._listener, self._sender):
             if keeper is not None:
                 await keeper.stop()
@@ -77,7 +88,9 @@ class AmqpQueue(Queue):
         before, self._listener = self._listener, None
         listener = _Listener(self._url, subscription)
         self._listener = Keeper(listener.session, what="hear of tasks", shown=self._shown)
-        asyncio.get_running_loop().create_task(_replaced(before, self._listener), name="queue")
+        replacing = asyncio.create_task(_replaced(before, self._listener), name="queue")
+        self._following.add(replacing)
+        replacing.add_done_callback(self._following.discard)
 
     async def _send(self, up: Callable[[], None]) -> None:
         async with session(self._url) as connection:
@@ -187,17 +200,19 @@ async def declared(channel: Any) -> AbstractExchange:
     return exchange
 
 
+async def _awaited(wait: Any) -> None:
+    await wait
+
+
 async def _first(*waits: Any) -> None:
     """Return, or raise what went wrong, when one of these is over; the others are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    tasks = [asyncio.create_task(_awaited(wait)) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await put_an_end_to(*tasks)
 
 
 def _with_heartbeat(url: str) -> str:
@@ -206,6 +221,12 @@ def _with_heartbeat(url: str) -> str:
 
 def describe(error: BaseException) -> str:
     """Why, in a few words without a full stop, and without the URL."""
+    if isinstance(error, AuthenticationError | ProbableAuthenticationError):
+        return "it refuses this user or this password"
+    if isinstance(error, InvalidFrameError):  # what comes in place of an answer is the end of the connection
+        return "it refuses the connection: there may be no such virtual host, or none for this user"
     if isinstance(error, TimeoutError):
         return f"it did not answer within {ANSWERS_WITHIN:g} s"
-    return str(getattr(error, "reason", None) or error).rstrip(".") or type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # less than 0: the name was not found
+    return str(error).rstrip(".") or type(error).__name__

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 LARGEST = 4096  # bytes of a notice; what is larger is none of ours
+HERE = ("localhost", "127.0.0.1", "::1")  # hosts that nobody else is on the way to
 PREFETCH = 100  # notices at most that one connection may hold
 
 

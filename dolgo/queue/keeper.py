@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from dolgo.logs import SELDOM
 from dolgo.queue.base import Gone
@@ -13,6 +14,7 @@ from dolgo.queue.base import Gone
 log = logging.getLogger("dolgo.queue")
 
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two tries
+CANCEL_AGAIN = 0.2  # seconds
 LASTS = 5.0  # seconds a session has to last, or the pauses go on growing
 
 # Returns or raises Gone when the session is over; calls its argument once it is of use.
@@ -39,8 +41,7 @@ class Keeper:
     async def stop(self) -> None:
         """Calling it twice is harmless."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await put_an_end_to(self._task)
             self._task = None
         self.trouble = "it is closed"
 
@@ -79,3 +80,14 @@ class Keeper:
         if self._down:
             log.warning("The broker %s can be used again to %s.", self._shown, self._what, extra=SELDOM)
         self._down = False
+
+
+async def put_an_end_to(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel them until they have ended: `asyncio.wait_for`, which libraries use, loses a cancel that comes together with what
+    it waits for."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -19,7 +19,7 @@ from msgspec import Struct
 from dolgo.errors import BadSetting
 from dolgo.logs import SELDOM
 from dolgo.queue.base import Delivery, Gone, Notice, Queue, Subscription, write
-from dolgo.queue.keeper import Keeper
+from dolgo.queue.keeper import Keeper, put_an_end_to
 from dolgo.queue.nsq_wire import ANSWERS_WITHIN, Address, Wire, connect
 from dolgo.setting_kinds import masked
 
@@ -80,6 +80,7 @@ class NsqQueue(Queue):
         self._sender.start()
 
     async def close(self) -> None:
+        await put_an_end_to(*self._following)
         if self._listeners is not None:
             await self._listeners.stop()
         await self._sender.stop()
@@ -139,8 +140,7 @@ class _Listeners:
     async def stop(self) -> None:
         self._stopped = True
         if self._finder is not None:
-            self._finder.cancel()
-            await asyncio.gather(self._finder, return_exceptions=True)
+            await put_an_end_to(self._finder)
         for keeper in self._keepers.values():
             await keeper.stop()
 
@@ -170,7 +170,9 @@ class _Listeners:
 
     async def _known(self, http: httpx.AsyncClient) -> list[Address] | None:
         """What the nsqlookupds say together; None if none of them answers."""
-        answers = [answer for each in self._place.lookupds if (answer := await looked_up(http, each, self._place.topic)) is not None]
+        answers = [
+            answer for each in self._place.lookupds if (answer := await looked_up(http, each, self._place.topic)) is not None
+        ]
         return [address for answer in answers for address in answer] if answers else None
 
 
@@ -206,8 +208,7 @@ class _Listener:
             try:
                 await wire.ended()
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                await put_an_end_to(listening)
         finally:
             await wire.close()
 

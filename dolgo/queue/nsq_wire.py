@@ -7,6 +7,7 @@ message, or an error.
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -84,6 +85,8 @@ class Wire:
     async def ended(self) -> None:
         """Raises Gone, which says why, when it cannot be used any more."""
         await asyncio.wait({self._reading})
+        if not self._reading.cancelled() and (fault := self._reading.exception()) is not None:
+            raise fault
         raise self._over or Gone("it was closed")
 
     async def close(self) -> None:
@@ -137,7 +140,7 @@ class Wire:
         except TimeoutError:
             self._end(f"nothing was heard of it for {DEAF_AFTER:g} s")
         except OSError as error:
-            self._end(error.strerror or str(error))
+            self._end(describe(error))
         except Gone as gone:
             self._end(str(gone))
 
@@ -160,7 +163,7 @@ async def connect(address: Address, heard: Callable[[bytes, bytes], None] = lamb
     except TimeoutError:
         raise Gone(f"it did not answer within {ANSWERS_WITHIN:g} s") from None
     except OSError as error:
-        raise Gone(error.strerror or str(error)) from error
+        raise Gone(describe(error)) from error
     writer.write(MAGIC)
     wire = Wire(reader, writer, heard)
     try:
@@ -169,6 +172,13 @@ async def connect(address: Address, heard: Callable[[bytes, bytes], None] = lamb
         await wire.close()
         raise
     return wire
+
+
+def describe(error: OSError) -> str:
+    """Why, in a few words without a full stop."""
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)  # a name that was not found has a number less than 0
 
 
 def sized(data: bytes) -> bytes:
