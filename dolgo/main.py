@@ -26,6 +26,7 @@ from dolgo.egress.addresses import Allowed
 from dolgo.errors import BadSetting, Refused, StoreUnavailable, StoreUnusable
 from dolgo.logs import configure
 from dolgo.metrics.tally import Tally
+from dolgo.queue.base import Queue
 from dolgo.queues import open_queue
 from dolgo.reloading import reload
 from dolgo.runner.link import Setup
@@ -89,18 +90,16 @@ class Parts:
         self.store = store
         self.tally = Tally()
         measure(store, self.tally)
-        self.queue = open_queue(settings.queue) if settings.queue else None
+        self.queue = _queue(settings)
         self.herald = Herald(self.queue, self.tally) if self.queue else None
         self.fleet = Fleet(store)
         self.notify = Notify(store)
         self.follow = Follow(store, self.notify)
-        rules = Rules(
-            ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses,
-            callback_allow=settings.callback_allow,
-        )  # fmt: skip
         types = Announced(store)
-        tell = self.herald.tell if self.herald else untold
-        self.manager = Manager(store, rules=rules, types=types, notify=self.notify, fleet=self.fleet, clock=time.time, tell=tell)
+        self.manager = Manager(
+            store, rules=_rules(settings), types=types, notify=self.notify, fleet=self.fleet, clock=time.time,
+            tell=self.herald.tell if self.herald else untold,
+        )  # fmt: skip
         self.schedules = Schedules(store, self.manager)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)
         self.upkeep = Upkeep(store, self.fleet, types, self.schedules, keeping=keeping, host=this_host())
@@ -118,15 +117,9 @@ class Parts:
         self.audit = Audit(store, keep=settings.audit_keep)
         self.web = web
         self.figures = Figures(
-            self.manager,
-            self.fleet,
-            self.worker,
-            self.tally,
-            version=__version__,
-            slots=settings.slots,
-            whole=web,
-            queue=self.queue,
-        )
+            self.manager, self.fleet, self.worker, self.tally,
+            version=__version__, slots=settings.slots, whole=web, queue=self.queue,
+        )  # fmt: skip
 
     def _courier(self, worker: Worker) -> Courier:
         policy = (self.settings.callback_allow, self.settings.callback_retry_for, self.settings.public_url)
@@ -346,8 +339,24 @@ def _app(parts: Parts, host: str, routes: Sequence[Route] = web.ROUTES) -> App:
     )  # fmt: skip
 
 
-def _house(settings: Settings, host: str) -> House:
-    beyond = host not in LOOPBACK
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        ageing=settings.ageing, max_payload=settings.max_payload, max_losses=settings.max_losses,
+        callback_allow=settings.callback_allow,
+    )  # fmt: skip
+
+
+def _queue(settings: Settings) -> Queue | None:
+    """The broker, if there is to be one. Raises BadSetting."""
+    if not settings.queue:
+        return None
+    if settings.store.startswith("memory:"):
+        raise BadSetting("A broker tells other processes of tasks, and none can share a store in memory: name another with --store.")
+    return open_queue(settings.queue)
+
+
+def _house(settings: Settings) -> House:
+    beyond = settings.host not in LOOPBACK
     public = web.DOCS if settings.public_docs else frozenset()
     return House(guarded=beyond and not settings.insecure, public=public, admin=settings.admin_token)
 

@@ -67,11 +67,7 @@ LAZY = [
     ("dolgo.main", "dolgo.task.callbacks.post", "brings in httpx; only a process that delivers needs it"),
     ("dolgo.reloading", "watchfiles", "only --reload needs it"),
 ]
-OTHERWISE = {
-    "aio_pika": "aio-pika",
-    "jwt": "pyjwt",
-    "opentelemetry": "opentelemetry_api",
-}  # packages by what they are imported as, where that is not their name
+OTHERWISE = {"jwt": "pyjwt", "opentelemetry": "opentelemetry_api"}  # packages by what they are imported as, where that differs
 UPWARD = {("dolgo.cli.serve", "dolgo.main")}  # the composition root is started from there
 
 MOST_LINES_OF_A_FUNCTION = 40

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ from dolgo.queue.keeper import Keeper, put_an_end_to
 from dolgo.setting_kinds import masked
 
 EXCHANGE = "dolgo"
+TRIAL = f"{EXCHANGE}.trial"  # where a message goes that no queue takes: to see whether anything is confirmed
 ANSWERS_WITHIN = 5.0  # seconds
 HEARTBEAT = 10  # seconds; a broker that is silent for three of them is gone
 EXPIRES = 30  # seconds after which a notice is worth nothing: every worker has looked for itself since
@@ -44,7 +45,7 @@ class AmqpQueue(Queue):
         self._url = url
         shown = masked(url)
         self._exchange: AbstractExchange | None = None
-        self._unconfirmed: str | None = None  # why the last notices were not
+        self._stalled = asyncio.Event()  # something was not confirmed in time
         self._sender = Keeper(self._send, what="tell of tasks", shown=shown)
         self._listener: Keeper | None = None
         self._following = set[asyncio.Task[None]]()  # one listener takes the place of another
@@ -61,24 +62,17 @@ class AmqpQueue(Queue):
 
     @property
     def trouble(self) -> str | None:
-        return self._sender.trouble or self._unconfirmed or (self._listener.trouble if self._listener else None)
+        return self._sender.trouble or (self._listener.trouble if self._listener else None)
 
     async def publish(self, notices: Sequence[Notice]) -> None:
         exchange = self._exchange
         if exchange is None:
             raise Gone(self._sender.trouble or "it is not connected")
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN):
-                answers = await asyncio.gather(*(self._put(exchange, notice) for notice in notices), return_exceptions=True)
-        except TimeoutError:
-            self._unconfirmed = f"it has confirmed nothing for {ANSWERS_WITHIN:g} s: has it run out of memory or disk space?"
-            raise Gone(self._unconfirmed) from None
-        self._unconfirmed = None
-        for answer in answers:
-            if isinstance(answer, FAULTS):
-                raise Gone(describe(answer)) from answer
-            if isinstance(answer, BaseException):
-                raise answer
+            await _confirmed(*(self._put(exchange, notice) for notice in notices))
+        except Gone:
+            self._stalled.set()
+            raise
 
     async def _put(self, exchange: AbstractExchange, notice: Notice) -> None:
         message = aio_pika.Message(write(notice), content_type="application/json", expiration=EXPIRES)
@@ -95,10 +89,13 @@ class AmqpQueue(Queue):
     async def _send(self, up: Callable[[], None]) -> None:
         async with session(self._url) as connection:
             channel = await connection.channel(publisher_confirms=True)
-            self._exchange = await declared(channel)
+            exchange = await declared(channel)
+            await _confirmed(exchange.publish(aio_pika.Message(b""), TRIAL, mandatory=False))
+            self._stalled.clear()
+            self._exchange = exchange
             up()
             try:
-                await _first(connection.closed(), channel.closed())
+                await _first(connection.closed(), channel.closed(), self._stalled.wait())
             finally:
                 self._exchange = None
 
@@ -192,6 +189,20 @@ async def session(url: str) -> AsyncIterator[aio_pika.abc.AbstractConnection]:
                 await connection.close()
         except FAULTS:  # it is gone anyway
             pass
+
+
+async def _confirmed(*publishing: Awaitable[Any]) -> None:
+    """Return when the broker has confirmed them all. Raises Gone."""
+    try:
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            answers = await asyncio.gather(*publishing, return_exceptions=True)
+    except TimeoutError:
+        raise Gone(f"it has confirmed nothing for {ANSWERS_WITHIN:g} s: has it run out of memory or disk space?") from None
+    for answer in answers:
+        if isinstance(answer, FAULTS):
+            raise Gone(describe(answer)) from answer
+        if isinstance(answer, BaseException):
+            raise answer
 
 
 async def declared(channel: Any) -> AbstractExchange:

@@ -21,14 +21,12 @@ from aiormq.exceptions import (
     ProbableAuthenticationError,
 )
 
-from dolgo.queue.amqp import ANSWERS_WITHIN, EXCHANGE, FAULTS, UNUSED, declared, describe
+from dolgo.queue.amqp import ANSWERS_WITHIN, EXCHANGE, FAULTS, TRIAL, UNUSED, declared, describe
 from dolgo.queue.base import HERE
 from dolgo.setting_kinds import masked
 from dolgo.store.findings import Finding, Verdict, bad, ok, warn
 
 OLDEST = (3, 10)  # before it, messages of quorum queues did not expire
-TRIAL = f"{EXCHANGE}.doctor"
-
 Check = Callable[[Any], Awaitable[Verdict]]
 
 

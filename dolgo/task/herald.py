@@ -55,6 +55,7 @@ class Herald:
             ids = self._waiting.get(line)
             if ids is None:
                 if len(self._waiting) >= LINES:
+                    self._tally.count(UNPUBLISHED)
                     continue
                 ids = self._waiting[line] = deque()
             if len(ids) < MOST:

@@ -271,8 +271,7 @@ class Worker:
 
     def _not_claimed(self, error: BaseException) -> None:
         if not self._failed:
-            unknown = None if isinstance(error, Refused) else error
-            log.error("Tasks cannot be claimed: %s", error, exc_info=unknown, extra=SELDOM)
+            log.error("Tasks cannot be claimed: %s", error, exc_info=None if isinstance(error, Refused) else error, extra=SELDOM)
         self._failed += 1
         self._in_doubt = True
 

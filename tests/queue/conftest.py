@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import pytest
 
 from dolgo.queue.base import Audience, Outcome, Queue, Subscription
+from tests.faults.proxy import Proxy
 from tests.queue.kinds import KINDS, Kind, until
 
 
@@ -54,9 +58,6 @@ class Listener:
         self.rung += 1
 
 
-Listen = Callable[..., Listener]
-
-
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -67,6 +68,17 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     made = Place(KINDS[request.param])
     yield made
     await made.close()
+
+
+@asynccontextmanager
+async def by_proxy(port: int) -> AsyncIterator[Proxy]:
+    """A proxy before this port. It has a loop of its own, which cannot be ended from this one's thread."""
+    with ThreadPoolExecutor(1) as thread:
+        proxy = await asyncio.get_running_loop().run_in_executor(thread, Proxy(port).__enter__)
+        try:
+            yield proxy
+        finally:
+            await asyncio.get_running_loop().run_in_executor(thread, proxy.__exit__, None, None, None)
 
 
 async def listening(place: Place, *types: str, room: int = 0, queues: frozenset[str] | None = None) -> Listener:
