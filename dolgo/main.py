@@ -351,7 +351,9 @@ def _queue(settings: Settings) -> Queue | None:
     if not settings.queue:
         return None
     if settings.store.startswith("memory:"):
-        raise BadSetting("A broker tells other processes of tasks, and none can share a store in memory: name another with --store.")
+        raise BadSetting(
+            "A broker tells other processes of tasks, and none can share a store in memory: name another with --store."
+        )
     return open_queue(settings.queue)
 
 

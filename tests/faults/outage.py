@@ -50,8 +50,15 @@ async def works(ctx: Context, ledger: str, seconds: float = 0) -> int:
 class Site:
     """Redis with everything on disk, a web process without slots and a worker, both by way of a proxy."""
 
-    def __init__(self, folder: Path, *, lease: float = LEASE, environ: Sequence[Mapping[str, str]] = ({}, {}, {})) -> None:
-        """`environ`: of Redis, of the web process and of the worker."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        lease: float = LEASE,
+        environ: Sequence[Mapping[str, str]] = ({}, {}, {}),
+        options: Sequence[str] = (),
+    ) -> None:
+        """`environ`: of Redis, of the web process and of the worker; `options` of the last two."""
         need("redis-server")
         write_type(folder, "handlers", HANDLERS)
         self.ledger = folder / "ledger"
@@ -60,13 +67,14 @@ class Site:
         self._folder = folder
         self._environ = environ
         self._lease = lease
+        self._options = options
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as starting:
             starting.enter_context(self.redis.ready())
             starting.enter_context(self.proxy)
-            options = ("--store", self.proxy.url("redis"), "--drain-timeout", "0", "--lease", str(self._lease))
+            options = ("--store", self.proxy.url("redis"), "--drain-timeout", "0", "--lease", str(self._lease), *self._options)
             self.server = starting.enter_context(Server(self._folder, "--slots", "0", *options, environ=self._environ[1]).ready())
             self.worker = starting.enter_context(Worker(self._folder, "--slots", "8", *options, environ=self._environ[2]).ready())
             self.client = starting.enter_context(Client(self.server.url, timeout=ANSWERED))
