@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import time
@@ -40,21 +41,24 @@ class Place(NamedTuple):
 @pytest.fixture(scope="module", params=BROKERS)
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp(request.param)
-    with OWN[request.param](folder).ready() as broker, Proxy(broker.port) as proxy:
-        with Site(folder, options=("--queue", by_way_of(request.param, proxy.port))) as site:
-            failed = request.session.testsfailed
-            yield Place(site, broker, proxy)
-            if request.session.testsfailed > failed:
-                site.show()
+    failed = request.session.testsfailed
+    with contextlib.ExitStack() as closing:
+        broker = closing.enter_context(OWN[request.param](folder).ready())
+        proxy = closing.enter_context(Proxy(broker.port))
+        site = closing.enter_context(Site(folder, options=("--queue", by_way_of(request.param, proxy.port))))
+        yield Place(site, broker, proxy)
+        if request.session.testsfailed > failed:
+            site.show()
+            broker.show()
 
 
 def used(site: Site) -> bool:
     return bool(site.client.get("/readyz")["checks"]["broker"] == "ok")
 
 
-def well(site: Site, load: Load) -> None:
+def well(load: Load) -> None:
     """All that was acknowledged has ended, each by one run, and nothing was refused."""
-    site.all_ended(ENDS)
+    load.all_ended(ENDS)
     assert load.judge() == ""
     assert load.refused == 0
     assert len(load.history.attempted) > 10
@@ -73,7 +77,7 @@ def test_it_is_killed_and_started_again_under_load(place: Place) -> None:
         place.broker.start().wait_ready()
         until(lambda: used(site), ENDS, "it is used again")
         time.sleep(HELD)
-    well(site, load)
+    well(load)
 
 
 @pytest.mark.parametrize("fault", ["delayed", "refused", "reset again and again", "swallowed"])
@@ -99,7 +103,7 @@ def test_the_way_to_it_is_disturbed_between_the_store_and_the_notice(place: Plac
             proxy.pass_()
     finally:
         proxy.reset()
-    well(site, load)
+    well(load)
     until(lambda: used(site), ENDS, "it is used again")
 
 
@@ -108,7 +112,7 @@ def test_it_is_emptied_behind_our_back(place: Place) -> None:
         for _ in range(10):
             EMPTY[type(place.broker)](place.broker)
             time.sleep(HELD / 10)
-    well(place.site, load)
+    well(load)
 
 
 def test_notices_that_come_twice_late_or_for_nothing_change_nothing(place: Place) -> None:
@@ -120,7 +124,7 @@ def test_notices_that_come_twice_late_or_for_nothing_change_nothing(place: Place
         bodies = [json.dumps({"id": id, "queue": "default", "type": "works"}).encode() for id in [*ids, "no-such-task"] * 10]
         asyncio.run(PUT[type(place.broker)](place.broker, [*bodies, b"{", b"\xff" * 100]))
         time.sleep(HELD / 2)
-    well(site, load)
+    well(load)
     assert "is no notice of dolgo's" in site.worker.said()
 
 
@@ -164,18 +168,17 @@ EMPTY: dict[type[Broker], Callable[[Broker], None]] = {RabbitServer: empty_rabbi
 PUT = {RabbitServer: put_rabbit, NsqServer: put_nsq}
 
 
-@pytest.mark.parametrize("limit", ["deliveries", "dead letters"])
-def test_limits_of_the_broker_on_deliveries_can_hurt_nothing(tmp_path: Path, limit: str) -> None:
+@pytest.mark.parametrize(
+    "policy",
+    [{"delivery-limit": 1}, {"delivery-limit": 1, "dead-letter-exchange": "nowhere", "message-ttl": 1, "max-length": 1}],
+    ids=["deliveries", "everything"],
+)
+def test_limits_of_the_broker_can_hurt_nothing(tmp_path: Path, policy: dict[str, object]) -> None:
     """A notice is acknowledged before the claim: however often a task is tried, the broker has forgotten it long before."""
     with RabbitServer(tmp_path).ready() as broker:
-        definition = (
-            {"delivery-limit": 1}
-            if limit == "deliveries"
-            else {"delivery-limit": 1, "dead-letter-exchange": "nowhere", "message-ttl": 1}
-        )
-        broker.tell("set_policy", "limits", f"^{EXCHANGE}", json.dumps(definition), "--apply-to", "queues")
+        broker.tell("set_policy", "limits", f"^{EXCHANGE}", json.dumps(policy), "--apply-to", "queues")
         with Site(tmp_path, options=("--queue", broker.url)) as site:
             until(lambda: used(site), ENDS, "the broker is used")
             with site.load() as load:
                 time.sleep(HELD)
-            well(site, load)
+            well(load)
