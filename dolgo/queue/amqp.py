@@ -90,7 +90,7 @@ class AmqpQueue(Queue):
         async with session(self._url) as connection:
             channel = await connection.channel(publisher_confirms=True)
             exchange = await declared(channel)
-            await _confirmed(exchange.publish(aio_pika.Message(b""), TRIAL, mandatory=False))
+            await tried(exchange)
             self._stalled.clear()
             self._exchange = exchange
             up()
@@ -184,11 +184,16 @@ async def session(url: str) -> AsyncIterator[aio_pika.abc.AbstractConnection]:
     except FAULTS as error:
         raise Gone(describe(error)) from error
     finally:
-        try:
-            async with asyncio.timeout(ANSWERS_WITHIN):
-                await connection.close()
-        except FAULTS:  # it is gone anyway
-            pass
+        await closed(connection)
+
+
+async def closed(connection: Any) -> None:
+    """Let go of it, whatever state it is in."""
+    try:
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            await connection.close()
+    except FAULTS:  # it is gone anyway
+        pass
 
 
 async def _confirmed(*publishing: Awaitable[Any]) -> None:
@@ -203,6 +208,13 @@ async def _confirmed(*publishing: Awaitable[Any]) -> None:
             raise Gone(describe(answer)) from answer
         if isinstance(answer, BaseException):
             raise answer
+
+
+async def tried(exchange: AbstractExchange) -> None:
+    """Return if what is published is confirmed. Raises Gone. The trial is of two messages: under an alarm RabbitMQ takes one more
+    of each connection, and then nothing."""
+    for _ in range(2):
+        await _confirmed(exchange.publish(aio_pika.Message(b""), TRIAL, mandatory=False))
 
 
 async def declared(channel: Any) -> AbstractExchange:

@@ -21,8 +21,8 @@ from aiormq.exceptions import (
     ProbableAuthenticationError,
 )
 
-from dolgo.queue.amqp import ANSWERS_WITHIN, EXCHANGE, FAULTS, TRIAL, UNUSED, declared, describe
-from dolgo.queue.base import HERE
+from dolgo.queue.amqp import ANSWERS_WITHIN, EXCHANGE, FAULTS, TRIAL, UNUSED, closed, declared, describe, tried
+from dolgo.queue.base import HERE, Gone
 from dolgo.setting_kinds import masked
 from dolgo.store.findings import Finding, Verdict, bad, ok, warn
 
@@ -44,15 +44,15 @@ async def _examine(url: str) -> list[Finding]:
     found = [Finding("broker", *ok(f"{shown} answers"))]
     try:
         for name, check in CHECKS.items():
-            found.append(Finding(name, *await _tried(check, connection)))
+            found.append(Finding(name, *await _checked(check, connection)))
     finally:
-        await connection.close()
+        await closed(connection)
     return [*found, *_network(url)]
 
 
-async def _tried(check: Check, connection: Any) -> Verdict:
+async def _checked(check: Check, connection: Any) -> Verdict:
     try:
-        async with asyncio.timeout(2 * ANSWERS_WITHIN):
+        async with asyncio.timeout(4 * ANSWERS_WITHIN):
             return await check(connection)
     except FAULTS as error:
         return bad(f"it cannot be tried: {describe(error)}", "See the log of RabbitMQ.")
@@ -105,9 +105,8 @@ async def _confirms(connection: Any) -> Verdict:
     channel = await connection.channel(publisher_confirms=True)
     exchange = await declared(channel)
     try:
-        async with asyncio.timeout(ANSWERS_WITHIN):
-            await exchange.publish(aio_pika.Message(b"", expiration=1), TRIAL, mandatory=False)
-    except TimeoutError:
+        await tried(exchange)
+    except Gone:
         return bad(
             f"it has confirmed nothing for {ANSWERS_WITHIN:g} s: a memory or disk alarm blocks whoever publishes",
             "See rabbitmqctl status; give it memory (vm_memory_high_watermark) or disk, or find what fills its queues.",
