@@ -37,6 +37,9 @@ test: install ## run all tests, e.g. make test ARGS="-k settings -x"
 	@scripts/need-system postgres
 	@scripts/need-system pgbouncer
 	@scripts/need-system promtool
+	@scripts/need-system rabbitmq-server
+	@scripts/need-system go
+	@$(BIN)/python -m tests.nsq_server
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile $(ARGS) \
 		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS)
 

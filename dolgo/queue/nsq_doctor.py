@@ -18,9 +18,9 @@ def examine(url: str) -> list[Finding]:
 
 
 async def _examine(place: Place) -> list[Finding]:
-    found = [Finding(f"nsqd {address}", *await _nsqd(address)) for address in place.nsqds]
+    found = [Finding("nsqd", *await _nsqd(address)) for address in place.nsqds]
     async with httpx.AsyncClient(timeout=ANSWERS_WITHIN) as http:
-        found += [Finding(f"nsqlookupd {each}", *await _lookupd(http, each, place)) for each in place.lookupds]
+        found += [Finding("nsqlookupd", *await _lookupd(http, each, place)) for each in place.lookupds]
     strangers = sorted({each.host for each in (*place.nsqds, *place.lookupds) if each.host not in HERE})
     if strangers:
         verdict = warn(
@@ -38,8 +38,10 @@ async def _nsqd(address: Address) -> Verdict:
         return bad(f"{address}: {gone}", "Start nsqd, or correct host and port in --queue: it is the TCP port, 4150 as a rule.")
     await wire.close()
     if wire.server.get("tls_v1") or wire.server.get("auth_required"):
-        return warn("it offers TLS or asks for a password, and dolgo does neither", "Let dolgo in without, or it hears nothing.")
-    return ok(f"nsqd {wire.server.get('version', '?')} answers")
+        return warn(
+            f"{address} offers TLS or asks for a password, and dolgo does neither", "Let dolgo in without, or it hears nothing."
+        )
+    return ok(f"{address} answers: nsqd {wire.server.get('version', '?')}")
 
 
 async def _lookupd(http: httpx.AsyncClient, address: Address, place: Place) -> Verdict:
@@ -47,4 +49,4 @@ async def _lookupd(http: httpx.AsyncClient, address: Address, place: Place) -> V
     if found is None:
         return bad(f"{address} does not answer", "Start nsqlookupd, or correct the port: it is the HTTP port, 4161 as a rule.")
     known = ", ".join(map(str, found)) or "no nsqd yet"
-    return ok(f"it knows {known} with the topic {place.topic}")
+    return ok(f"{address} knows {known} with the topic {place.topic}")

@@ -18,6 +18,7 @@ from dolgo.api.spec import ANYWHERE, BODIES, refusals
 from dolgo.cli import COMMANDS, commands
 from dolgo.cli.exits import Exit
 from dolgo.errors import NotFound
+from dolgo.queue import amqp_doctor
 from dolgo.runner.options import OPTIONS
 from dolgo.settings import TABLE
 from dolgo.shape.describe import CONSTRAINTS
@@ -186,7 +187,7 @@ def test_every_exit_code_is_told() -> None:
         ("Everywhere", ["program", "environment", "this clock"]),
         ("SQLite", [*sqlite_doctor.FILE, *sqlite_doctor.DATA]),
         ("Redis", ["connection", *redis_doctor.CHECKS]),
-        ("PostgreSQL", ["connection", *postgres_doctor.CHECKS]),
+        ("RabbitMQ", ["broker", *amqp_doctor.CHECKS, "broker's network"]),
     ],
 )
 def test_every_check_of_the_doctor_is_told(heading: str, checks: list[str]) -> None:
