@@ -38,9 +38,7 @@ async def _nsqd(address: Address) -> Verdict:
         return bad(f"{address}: {gone}", "Start nsqd, or correct host and port in --queue: it is the TCP port, 4150 as a rule.")
     await wire.close()
     if wire.server.get("tls_v1") or wire.server.get("auth_required"):
-        return warn(
-            f"{address} offers TLS or asks for a password, and dolgo does neither", "Let dolgo in without, or it hears nothing."
-        )
+        return warn(f"{address} wants TLS or a password, and dolgo has neither", "Let dolgo in without, or it hears nothing.")
     return ok(f"{address} answers: nsqd {wire.server.get('version', '?')}")
 
 

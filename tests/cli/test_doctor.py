@@ -126,3 +126,12 @@ def test_on_a_terminal_it_is_a_table() -> None:
     assert code == 1
     assert "LEVEL" in shown
     assert "FOUND, AND WHAT TO DO" in shown
+
+
+@pytest.mark.usefixtures("sound")
+def test_a_broker_is_looked_at_beside_the_store_and_its_password_is_not_shown(alone: Run, at: Path) -> None:
+    asyncio.run(fill(at / "dolgo.db", ended=1, unfinished=0))
+    ran = alone("doctor", "--json", "--queue", "amqp://app:hunter2@127.0.0.1:1/")
+    assert ran.code == 1, ran
+    assert judged(ran.out)["broker"] == "bad"
+    assert "hunter2" not in ran.out + ran.err
