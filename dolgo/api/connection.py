@@ -41,6 +41,7 @@ class Patience(Struct, frozen=True):
     body: float = 30.0  # for a body, and as much more as its bytes take at `rate`
     rate: float = 65_536.0  # bytes a second
     unread: float = 30.0  # without reading anything of its answer
+    parting: float = 2.0  # the same, when the server stops
     linger: float = 2.0  # to read the last answer while it is still sending
 
 
@@ -318,10 +319,10 @@ class Connection(HttpToolsProtocol):
 
     # -- deadlines
 
-    def look(self, now: float) -> None:
-        """Called every second: end what takes too long."""
+    def look(self, now: float, *, parting: bool = False) -> None:
+        """Called every second: end what takes too long. `parting`: the server stops."""
         if self.flow.write_paused or self._out.closing:
-            self._look_at_what_is_left(now)
+            self._look_at_what_is_left(now, self._patience.parting if parting else self._patience.unread)
         elif self.keeps_waiting():
             self._look_at_what_comes(now - self.since)
 
@@ -337,11 +338,11 @@ class Connection(HttpToolsProtocol):
         self._out.closing = True
         self.transport.abort()
 
-    def _look_at_what_is_left(self, now: float) -> None:
+    def _look_at_what_is_left(self, now: float, patience: float) -> None:
         left = self.transport.get_write_buffer_size()
         if left != self._left:
             self._left, self._stuck = left, now
-        if left and now - self._stuck > self._patience.unread:
+        if left and now - self._stuck > patience:
             self.give_up()
         elif not left and self._out.closing and now - self.since > self._patience.linger:
             self._out.end()

@@ -65,12 +65,28 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._up.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does, which does not tick then: but who reads nothing of what is left for them is not waited for."""
+        looking = asyncio.create_task(self._look_on())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            looking.cancel()
+
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS == 0:
-            now = asyncio.get_running_loop().time()
-            for connection in tuple(self.server_state.connections):
-                connection.look(now)  # type: ignore[union-attr]
+            self._look()
         return await super().on_tick(counter)
+
+    def _look(self, *, parting: bool = False) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in tuple(self.server_state.connections):
+            connection.look(now, parting=parting)  # type: ignore[union-attr]
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self._look(parting=True)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

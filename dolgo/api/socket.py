@@ -35,6 +35,7 @@ MOST_SUBSCRIPTIONS = 100  # of one socket
 BURST, RATE = 200.0, 50.0  # frames that may come at once, and a second
 PING = 20.0  # seconds of silence after which we ask whether somebody is there
 SILENCE = 60.0  # seconds of it after which nobody is
+FAREWELL = 1.0  # seconds to answer that we close, when the service stops
 GOING_AWAY, BAD_TEXT, POLICY = 1001, 1007, 1008  # close codes
 
 Id = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -121,22 +122,30 @@ class Session:
     async def run(self) -> None:
         """Until the client goes away, breaks the rules, or the service stops."""
         self._follow.at_close(self._news.set)
-        sending = asyncio.create_task(self._send_events())
+        listening, sending = (asyncio.create_task(each) for each in (self._listen(), self._send_events()))
         try:
-            await self._listen()
+            await asyncio.wait({listening, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if not listening.done():  # the service stops: whoever is there answers the farewell
+                await asyncio.wait({listening}, timeout=FAREWELL)
         except asyncio.CancelledError:
             self._protocol.fail(POLICY, "not let in any more")
             raise
         finally:
             self._follow.not_at_close(self._news.set)
-            sending.cancel()
-            await asyncio.wait([sending])
-            if not sending.cancelled() and (error := sending.exception()) is not None:
-                log.error("A WebSocket cannot go on.", exc_info=error)
-            for stream in self._streams.values():
-                stream.close(self._news.set)
+            frozen = sending.done() and not listening.done()
+            await self._end(listening, sending)
             self._flush()
-            self._tunnel.close()
+            self._tunnel.close(at_once=frozen)
+
+    async def _end(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("A WebSocket cannot go on.", exc_info=error)
+        for stream in self._streams.values():
+            stream.close(self._news.set)
 
     # -- what comes
 

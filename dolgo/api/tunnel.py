@@ -69,9 +69,11 @@ class Tunnel:
         while self._flow.write_paused and not self._gone:
             await self._flow.drain()
 
-    def close(self) -> None:
-        """Send what is written and close; the client has a moment to read it."""
-        if not self._gone:
+    def close(self, *, at_once: bool = False) -> None:
+        """Send what is written and close; the client has a moment to read it, unless it has to be over `at_once`."""
+        if at_once:
+            self._out.abort()
+        elif not self._gone:
             self._end()
 
 
