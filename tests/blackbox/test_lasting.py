@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +115,45 @@ def test_what_was_opened_with_a_token_ends_when_that_expires(server: Server) -> 
     with httpx.stream("GET", f"{server.url}/events", headers=headers, timeout=6 + ENDS_WITHIN + LATE) as stream:
         assert stream.status_code == 200
         assert b"".join(stream.iter_raw())
+
+
+@pytest.mark.timeout(120)
+def test_a_server_that_stops_waits_for_nobody_who_does_not_read(server: Server) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    task = {"type": "long_task", "delay": 3_600}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+        for _ in range(4):
+            assert http.post("/tasks/batch", json={"tasks": [task] * 10_000}).status_code == 202
+    frozen = [ask(server, "/events?after=0", "Accept: text/event-stream"), ask(server, "/ws", *UPGRADE)]
+    try:
+        until(lambda: open_now(server) == {"sse": 1, "websocket": 1}, LATE, "both are open")
+        until(lambda: unsent(server) > 0, LATE, "the stream is stuck")
+        server.kill(signal.SIGTERM)
+        assert server.wait() == 0
+    finally:
+        for sock in frozen:
+            sock.close()
+    assert "Traceback" not in server.said()
+    assert "timeout graceful shutdown exceeded" not in server.said()
+
+
+UPGRADE = (
+    "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+)  # fmt: skip
+
+
+def ask(server: Server, path: str, *headers: str) -> socket.socket:
+    """A request by somebody who reads nothing of the answer."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    head = [f"GET {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {ADMIN}", *headers, "", ""]
+    sock.sendall("\r\n".join(head).encode())
+    return sock
+
+
+def unsent(server: Server) -> int:
+    """Bytes that the kernel holds of what a server has sent and nobody has read: so many that it takes no more."""
+    port = f":{int(server.url.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(line[4].partition(":")[0], 16) for line in lines if line[1].endswith(port))
