@@ -15,6 +15,7 @@ from dolgo.api.app import ROUTES
 from tests.blackbox.client import until
 from tests.blackbox.server import DOLGO, Child, Process, Server, Worker
 from tests.missing import need
+from tests.postgres_server import PostgresServer, need_postgres
 from tests.redis_server import DURABLE, RedisServer
 
 REFUSED_WITHIN = 5.0  # seconds, as promised
@@ -125,7 +126,7 @@ def test_a_secret_has_no_flag(tmp_path: Path) -> None:
 # -- a token is revoked
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
 def test_what_is_revoked_is_refused_by_every_server_within_five_seconds(
     tmp_path: Path, begin: Begin, processes: list[Process], kind: str
 ) -> None:
@@ -135,6 +136,11 @@ def test_what_is_revoked_is_refused_by_every_server_within_five_seconds(
         redis = RedisServer(tmp_path)
         processes.append(redis)
         environ = {"DOLGO_STORE": redis.ready().url}
+    if kind == "postgres":
+        need_postgres()
+        postgres = PostgresServer(tmp_path)
+        processes.append(postgres)
+        environ = {"DOLGO_STORE": postgres.ready().url}
     first, second = (create(tmp_path, name, "read", **environ) for name in ("first", "second"))
     servers = [begin(*ALONE, **environ) for _ in range(2)]
     assert [statuses(server, first, second, None) for server in servers] == [[200, 200, 401]] * 2

@@ -19,6 +19,7 @@ from tests.blackbox.client import Client, until, write_type
 from tests.blackbox.server import DOLGO, Process, Server
 from tests.callbacks.receiver import Receiver
 from tests.missing import need
+from tests.postgres_server import PostgresServer, need_postgres
 from tests.redis_server import DURABLE, RedisServer
 
 ALLOWED = {"DOLGO_CALLBACK_ALLOW": "127.0.0.0/8"}
@@ -268,7 +269,7 @@ def test_a_schedule_tells_its_receiver(client: Client, receiver: Receiver) -> No
     assert refused.json()["errors"][0]["pointer"] == "/options/callback"
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
 def test_nothing_is_lost_or_doubled_when_the_service_is_killed(
     kind: str, tmp_path: Path, processes: list[Process], receiver: Receiver
 ) -> None:
@@ -278,6 +279,11 @@ def test_nothing_is_lost_or_doubled_when_the_service_is_killed(
         redis = RedisServer(tmp_path, *DURABLE)
         processes.append(redis)
         options = ["--store", redis.ready().url]
+    if kind == "postgres":
+        need_postgres()
+        postgres = PostgresServer(tmp_path, durable=True)
+        processes.append(postgres)
+        options = ["--store", postgres.ready().url]
     server = Server(tmp_path, *options, environ=ALLOWED)
     processes.append(server)
     server.ready()

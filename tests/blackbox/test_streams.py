@@ -17,6 +17,7 @@ from tests.blackbox.client import until
 from tests.blackbox.server import Process, Server
 from tests.blackbox.streams import WITHIN, Ended, Message, Reader, place
 from tests.missing import need
+from tests.postgres_server import PostgresServer, need_postgres
 from tests.redis_server import DURABLE, RedisServer
 
 Serve = Callable[..., Server]
@@ -27,11 +28,16 @@ MANY = 2_000  # streams
 PER_STREAM = 60_000  # bytes of memory of a server for each
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, processes: list[Process]) -> str:
     """The URL of a store that several servers may share."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'shared.db'}"
+    if request.param == "postgres":
+        need_postgres()
+        postgres = PostgresServer(tmp_path, durable=True)
+        processes.append(postgres)
+        return postgres.ready().url
     need("redis-server")
     redis = RedisServer(tmp_path, *DURABLE)
     processes.append(redis)
