@@ -38,6 +38,7 @@ CASES = [
     (["serve", "--host", "0.0.0.0", "--port", "0"], 2, "--insecure"),
     (["serve", "--lease", "soon"], 2, "lease cannot be 'soon'"),
     (["serve", "--store", "redis://user:secret@host/zero", "--port", "0"], 2, "redis://user:***@host/zero"),
+    (["serve", "--store", "postgresql://user:secret@host/x?shema=y", "--port", "0"], 2, "did you mean schema?"),
     (["worker", "--slots", "0"], 2, "slots cannot be 0"),
     (["worker", "--store", "memory://"], 2, "a store in memory"),
     (["serve", "--port", "0", "--store", "sqlite:///no/such/folder.db"], 1, "does not exist"),
