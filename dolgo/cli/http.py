@@ -68,15 +68,15 @@ class Server:
         """What is said of a task once it has ended, or when `time.monotonic()` says `until`. Raises `CallFailed`."""
         return (await self._run(verbs.ended(self._client.rules, path, {}, until=until))).body
 
-    async def told(self, id: str | None, after: str | None = None, /, **filters: str) -> AsyncGenerator[Told]:
-        """What happens to a task until it has ended, or to all for ever. An outage is told on stderr. Raises `CallFailed`."""
-        async for found in self._each(streams.told(self._client.rules, id, after, filters)):
-            yield found
+    def told(self, id: str | None, after: str | None = None, /, **filters: str) -> AsyncGenerator[Told]:
+        """What happens to a task until it has ended, or to all for ever. An outage is told on stderr. Raises `CallFailed`.
 
-    async def lines(self, id: str, attempt: int | None, /, *, follow: bool) -> AsyncGenerator[Raw]:
+        To be closed by who listens (`contextlib.aclosing`): no loop would do it in time when printing fails."""
+        return self._each(streams.told(self._client.rules, id, after, filters))
+
+    def lines(self, id: str, attempt: int | None, /, *, follow: bool) -> AsyncGenerator[Raw]:
         """The lines of a task's log as they were sent; with `follow` until it has ended. As `told`."""
-        async for line in self._each(streams.lines(self._client.rules, id, attempt, follow=follow)):
-            yield line
+        return self._each(streams.lines(self._client.rules, id, attempt, follow=follow))
 
     async def send(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 import msgspec
 
@@ -27,13 +29,14 @@ class Line(msgspec.Struct):
 async def logs_command(server: Server, *, id: str, attempt: int | None, follow: bool, as_json: bool) -> int:
     """Show what a task's handler wrote while it ran. With --json one line a line."""
     shown = attempt
-    async for raw in server.lines(id, attempt, follow=follow):
-        if as_json:
-            output.line(bytes(raw))
-            continue
-        line = decode(bytes(raw), Line)
-        if line.attempt != shown:
-            output.talk(f"attempt {line.attempt}:")
-            shown = line.attempt
-        output.data(f"{output.moment(line.time)}  {output.plain(line.level):<8}  {output.plain(line.text)}")
+    async with contextlib.aclosing(server.lines(id, attempt, follow=follow)) as lines:
+        async for raw in lines:
+            if as_json:
+                output.line(bytes(raw))
+                continue
+            line = decode(bytes(raw), Line)
+            if line.attempt != shown:
+                output.talk(f"attempt {line.attempt}:")
+                shown = line.attempt
+            output.data(f"{output.moment(line.time)}  {output.plain(line.level):<8}  {output.plain(line.text)}")
     return Exit.OK

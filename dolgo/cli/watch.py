@@ -115,8 +115,8 @@ class _Watching:
 
 async def _watch_all(server: Server, after: str | None, filters: dict[str, str], timeout: float | None, *, as_json: bool) -> Exit:
     try:
-        async with asyncio.timeout(timeout):
-            async for event in server.told(None, after, **filters):
+        async with asyncio.timeout(timeout), contextlib.aclosing(server.told(None, after, **filters)) as events:
+            async for event in events:
                 (_print_json if as_json else _print)(event)
     except TimeoutError:
         pass

@@ -165,3 +165,19 @@ def test_ctrl_c_ends_a_watch_quietly(stub: Stub) -> None:
     _, err = watching.communicate(timeout=20)
     assert watching.returncode == 130
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["watch", "--json"], ["logs", "-f", "a", "--json"]])
+def test_a_reader_that_goes_away_ends_it_quietly(command: list[str], stub: Stub) -> None:
+    stub.send_events("GET /events", *(("e-4", "task.status", STARTED) for _ in range(5000)))
+    stub.send_events("GET /tasks/a/events", ("e-4", "task.status", STARTED))
+    line = {"attempt": 1, "number": 1, "time": "2026-01-31T12:00:00Z", "level": "info", "text": "x" * 100}
+    stub.answer("GET /tasks/a/logs", {"lines": [line] * 5000, "next": "1-1"})
+    environ = os.environ | {"DOLGO_URL": stub.url, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([DOLGO, *command], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
+        assert listening.stdout is not None
+        assert listening.stderr is not None
+        listening.stdout.readline()
+        listening.stdout.close()
+        assert listening.stderr.read() in ("", "attempt 1:\n")
+        assert listening.wait(20) in (0, 1)
