@@ -123,6 +123,18 @@ def test_a_secret_has_no_flag(tmp_path: Path) -> None:
     assert ADMIN not in ran.stdout + ran.stderr
 
 
+@pytest.mark.parametrize(("option", "status"), [((), 401), (("--insecure",), 200)], ids=["guarded", "insecure"])
+def test_the_metrics_of_a_worker_are_not_for_strangers(
+    tmp_path: Path, processes: list[Process], option: tuple[str, ...], status: int
+) -> None:
+    worker = Worker(tmp_path, "--slots", "1", "--health-port", "0", "--health-host", "0.0.0.0", *option)
+    processes.append(worker)
+    health = worker.ready().said().split("health on ")[1].split()[0].replace("0.0.0.0", "127.0.0.1")
+    assert [ask(health, None, path).status_code for path in ("/livez", "/readyz", "/metrics")] == [200, 200, status]
+    token = create(tmp_path, "prometheus", "metrics")
+    assert ask(health, token, "/metrics").status_code == 200
+
+
 # -- a token is revoked
 
 
