@@ -67,5 +67,5 @@ faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--
 	$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(STAMP) ## pin anew what pyproject.toml asks for; UPGRADE=1 takes newer versions
-	$(LOCK) pyproject.toml --output-file requirements/run.lock
+	$(LOCK) pyproject.toml --all-extras --output-file requirements/run.lock
 	$(LOCK) pyproject.toml --group dev --constraint requirements/run.lock --output-file requirements/dev.lock
