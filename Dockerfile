@@ -7,7 +7,7 @@ WORKDIR /src
 COPY requirements/ requirements/
 RUN python -m venv /opt/dolgo \
     && /opt/dolgo/bin/pip install --require-hashes --only-binary :all: --requirement requirements/run.lock \
-    && pip install --require-hashes --only-binary :all: --constraint requirements/dev.lock hatchling
+    && pip install --require-hashes --only-binary :all: --requirement requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY dolgo/ dolgo/
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \

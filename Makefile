@@ -37,6 +37,7 @@ test: install ## run all tests, e.g. make test ARGS="-k settings -x"
 	@scripts/need-system postgres
 	@scripts/need-system pgbouncer
 	@scripts/need-system promtool
+	@scripts/need-system systemd-analyze
 	@scripts/need-system rabbitmq-server
 	@scripts/need-system go
 	@$(BIN)/python -m tests.nsq_server
@@ -69,3 +70,4 @@ faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--
 lock: $(STAMP) ## pin anew what pyproject.toml asks for; UPGRADE=1 takes newer versions
 	$(LOCK) pyproject.toml --all-extras --output-file requirements/run.lock
 	$(LOCK) pyproject.toml --group dev --constraint requirements/run.lock --output-file requirements/dev.lock
+	echo hatchling | $(LOCK) - --constraint requirements/dev.lock --output-file requirements/build.lock

@@ -219,9 +219,10 @@ def test_lock_files_pin_what_is_declared_alike() -> None:
     pins = [dict(re.findall(r"^([a-z0-9_.-]+)==(\S+)", path.read_text("utf-8"), re.MULTILINE)) for path in LOCKS]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     wanted = {re.split(r"[\[<>=~! ;]", line)[0] for line in project["project"]["dependencies"]}
-    dev, run = pins
+    build, dev, run = pins
     assert wanted <= run.keys()
-    assert run.items() <= dev.items()
+    assert run.items() | build.items() <= dev.items()
+    assert "hatchling" in build
     assert {re.split(r"[\[<>=~! ;]", line)[0] for line in project["dependency-groups"]["dev"]} <= dev.keys()
 
 
