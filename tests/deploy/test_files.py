@@ -156,7 +156,8 @@ def test_what_is_secret_is_kept_out_of_the_repository() -> None:
 
 
 def test_every_service_of_compose_is_checked_and_published_to_this_machine_alone() -> None:
-    for service_name, service in plans.compose()["services"].items():
+    services = plans.compose()["services"]
+    for service_name, service in services.items():
         assert service_name in OWN or "healthcheck" in service, service_name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), service_name
     for path in (
@@ -224,7 +225,7 @@ def test_services_and_budgets_select_the_pods_of_their_name() -> None:
         each["metadata"]["name"]: each["spec"]["selector"]["matchLabels"] for each in plans.documents("PodDisruptionBudget")
     }
     assert budgets.keys() == PODS.keys()
-    for selected in (selectors, budgets):
+    for selected in (selectors, {pod: selector["matchLabels"] for pod, selector in budgets.items()}):
         assert all(labels == PODS[pod]["metadata"]["labels"] for pod, labels in selected.items())
 
 
