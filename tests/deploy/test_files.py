@@ -220,13 +220,9 @@ def test_pods_may_do_nothing_that_they_need_not(pod: dict[str, Any]) -> None:
 
 def test_services_and_budgets_select_the_pods_of_their_name() -> None:
     (service,) = plans.documents("Service")
-    selectors = {service["metadata"]["name"]: service["spec"]["selector"]}
-    budgets = {
-        each["metadata"]["name"]: each["spec"]["selector"]["matchLabels"] for each in plans.documents("PodDisruptionBudget")
-    }
-    assert budgets.keys() == PODS.keys()
-    for selected in (selectors, {pod: selector["matchLabels"] for pod, selector in budgets.items()}):
-        assert all(labels == PODS[pod]["metadata"]["labels"] for pod, labels in selected.items())
+    assert service["spec"]["selector"] == PODS[service["metadata"]["name"]]["metadata"]["labels"]
+    budgets = {each["metadata"]["name"]: each["spec"]["selector"] for each in plans.documents("PodDisruptionBudget")}
+    assert budgets == {name: {"matchLabels": pod["metadata"]["labels"]} for name, pod in PODS.items()}
 
 
 def test_the_variables_that_kubernetes_makes_of_a_service_are_no_settings() -> None:
