@@ -38,6 +38,8 @@ SESSION = {
     "jit": "off",  # our statements run for less time than it takes to compile them
     # Every statement finds its rows by an index. A plan that is made while a table is small or not analysed yet is kept.
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",  # the first of an index in order is wanted, not all of it sorted
+    "enable_material": "off",  # nor a table gone through once and kept, where a few rows are looked up
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
