@@ -315,7 +315,7 @@ DECLARE
 BEGIN
     WHILE i <= cardinality(parents) LOOP
         LOOP
-            SELECT min(edge.child) INTO this FROM edge WHERE edge.parent = parents[i] AND edge.child > places[i];
+            SELECT edge.child INTO this FROM edge WHERE edge.parent = parents[i] AND edge.child > places[i] ORDER BY edge.child LIMIT 1;
             EXIT WHEN this IS NULL;
             IF budget <= 0 THEN
                 INSERT INTO cascade (kind, parent, after) VALUES (2, parents[i], places[i])
