@@ -91,7 +91,7 @@ async def _take_first(turn: Turn, call: Claim) -> list[Lease]:
     if not lines:
         return []
     await turn.in_order()
-    rows = await turn.run("claim_first", lines, call.limit, call.worker, turn.now, turn.now + call.lease)
+    rows = await turn.run("claim_first", lines, call.limit, call.worker, turn.now, turn.now + call.lease, turn.lowest())
     return _taken(turn, rows)
 
 

@@ -20,6 +20,7 @@ log = logging.getLogger("dolgo.store")
 
 TRIES = 3  # of what a cut connection has undone
 MOST_CONTENDED = 6  # tries of a transaction that others stood in the way of
+SLOWEST = 4 * 2**20  # bytes a second that a server writes at least, or is said not to answer
 GAP = 0.01  # seconds between two of those, at first; they double, and are never the same for all processes
 
 Answer = TypeVar("Answer")
@@ -49,14 +50,14 @@ class Server:
         ((now,),) = await self.reader.run("now")
         return float(now)
 
-    async def transact(self, begin: str, work: Work[Answer], *, again: bool) -> Answer:
-        """What `work` answers, once it is committed; `begin` opens the transaction and takes its locks.
+    async def transact(self, begin: str, work: Work[Answer], *, again: bool, size: int = 0) -> Answer:
+        """What `work` answers, once it is committed; `begin` opens the transaction and takes its locks. `size`: bytes it writes.
 
         What others stood in the way of, or a cut connection has undone, is done again; so is what may have been committed
         already, if doing it `again` is harmless. Raises StoreUnavailable; and what `work` raises, rolled back."""
         contentions = cuts = 0
         while True:
-            attempt = Attempt(await self.writing.ready())
+            attempt = Attempt(await self.writing.ready(), within=ANSWERS_WITHIN + size / SLOWEST)
             try:
                 return await attempt.run(begin, work)
             except Failure as error:
@@ -82,8 +83,9 @@ class Server:
 class Attempt:
     """A transaction under way."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, within: float) -> None:
         self._connection = connection
+        self._within = within
         self._committing = False  # from here on nobody knows, until there is an answer
 
     def harmless(self, again: bool) -> bool:
@@ -93,7 +95,7 @@ class Attempt:
     async def run(self, begin: str, work: Work[Answer]) -> Answer:
         """What `work` answers, once it is committed. Raises anything, and then nothing was committed unless it was cut."""
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN):
+            async with asyncio.timeout(self._within):
                 await self._connection.execute(begin)
                 answer = await work(self._connection)
                 self._committing = True

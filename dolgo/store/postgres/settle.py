@@ -19,11 +19,13 @@ from dolgo.store.postgres.rows import (
     number_of,
     to_error,
 )
-from dolgo.store.postgres.turn import HIGHEST, Turn
+from dolgo.store.postgres.turn import HIGHEST, Row, Turn, columns
 from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
 from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Settlement, Status
 
 Key = tuple[str, str]  # id and token
+
+RESULT = 4  # its place among the columns of an end
 
 
 class Again(NamedTuple):
@@ -63,7 +65,7 @@ async def _end(turn: Turn, ends: Mapping[Key, Settlement]) -> set[Key]:
     if not ends:
         return set()
     rows = sorted((number_of(token), id, token, *_outcome(item)) for (id, token), item in ends.items())
-    found = await turn.run("settle", *[list(column) for column in zip(*rows, strict=True)], turn.now)
+    found = await turn.run_rows("settle", rows, _size, turn.now)
     took = {(id, token) for id, token in found} if len(found) < len(ends) else set(ends)
     await turn.lines.numbers(turn.connection, {_line_key(ends[key]) for key in took})
     for key, item in ends.items():
@@ -71,6 +73,10 @@ async def _end(turn: Turn, ends: Mapping[Key, Settlement]) -> set[Key]:
             lease, line = item.lease, turn.lines.by_key[_line_key(item)]
             turn.moved(lease.id, line, lease.limit_key or "", IN_PROGRESS, FINAL_STATE[item.status], lease.attempt)
     return took
+
+
+def _size(row: Row) -> int:
+    return len(row[RESULT] or b"")
 
 
 def _outcome(item: Settlement) -> tuple[object, ...]:
@@ -132,7 +138,7 @@ async def queue_again(turn: Turn, tasks: Sequence[Again]) -> None:
         rows.append((row.n, state, rank, run_at, row.attempt, row.failures, row.losses, row.deferrals, row.suspect))
         turn.moved(row.id, row.line, row.key, row.state, state, row.attempt)
         turn.joined(row.line, row.key, HIGHEST if later else rank)
-    await turn.run("requeue", *[list(column) for column in zip(*rows, strict=True)])
+    await turn.run("requeue", *columns(rows))
     await notes.keep(turn, [attempt_note(task.row.n, task.ended) for task in queued if task.ended is not None])
 
 
@@ -146,7 +152,7 @@ async def call_off(turn: Turn, tasks: Sequence[TaskRow], sentence: str) -> None:
         rows.append((row.n, row.attempt, row.token, row.worker, row.started_at, row.failures, row.losses, row.deferrals,
                      from_error(error)))  # fmt: skip
         turn.moved(row.id, row.line, row.key, row.state, CANCELLED, row.attempt)
-    await turn.run("call_off", *[list(column) for column in zip(*rows, strict=True)], turn.now)
+    await turn.run("call_off", *columns(rows), turn.now)
 
 
 async def reclaim(turn: Turn, calls: Sequence[tuple[Sequence[str], int]]) -> list[int]:

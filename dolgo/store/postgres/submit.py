@@ -11,12 +11,11 @@ from dolgo.store.postgres import notes as noting
 from dolgo.store.postgres.edges import Parents, awaited, in_the_way
 from dolgo.store.postgres.records import Records
 from dolgo.store.postgres.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
-from dolgo.store.postgres.turn import HIGHEST, Turn
+from dolgo.store.postgres.turn import HIGHEST, Row, Turn, columns
 from dolgo.task.types import NewTask, Note, OnParentFailure, Put, Status
 
 Call = tuple[Sequence[NewTask], Sequence[Put], Sequence[Note]]
 States = dict[str, int]  # of tasks by id
-Row = tuple[Any, ...]
 
 PLAIN_COLUMNS = 9
 
@@ -106,7 +105,7 @@ async def _insert_unchecked(turn: Turn, tasks: Sequence[NewTask]) -> None:
     plain = [_plain_row(turn, task) for task in tasks if _is_plain(task)]
     if plain:
         plain.sort(key=_id)
-        await turn.run("submit", *_columns(plain), turn.now)
+        await turn.run_rows("submit", plain, _size, turn.now)
         _inserted(turn, plain)
     if len(plain) < len(tasks):
         await _insert_full(turn, [_full_row(turn, task) for task in tasks if not _is_plain(task)])
@@ -116,8 +115,7 @@ async def _insert_full(turn: Turn, rows: Sequence[Row]) -> list[int]:
     """The numbers of the new tasks, in the order of the rows."""
     if not rows:
         return []
-    columns = _columns(rows)
-    numbers = await turn.run("submit_full", *columns[:PLAIN_COLUMNS], turn.now, *columns[PLAIN_COLUMNS:])
+    numbers = await turn.run_rows("submit_full", rows, _size, turn.now)
     _inserted(turn, rows)
     return [n for (n,) in numbers]
 
@@ -126,8 +124,8 @@ def _id(row: Row) -> Any:
     return row[0]
 
 
-def _columns(rows: Sequence[Row]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _size(row: Row) -> int:
+    return len(row[PLAIN_COLUMNS - 1])
 
 
 def _inserted(turn: Turn, rows: Sequence[Row]) -> None:
@@ -222,5 +220,5 @@ async def _write_edges(turn: Turn, tasks: Iterable[tuple[int, NewTask]], states:
             (n, place, parent.id, parent.ref, waits and states[parent.id] < DONE) for place, parent in enumerate(task.depends_on)
         ]
     if edges:
-        await turn.run("edge", *_columns(edges))
+        await turn.run("edge", *columns(edges))
         await turn.look_again()

@@ -14,7 +14,7 @@ Rows are locked before ORDER and in the order of their numbers, so nobody who ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,8 +28,26 @@ from dolgo.store.postgres.sql import Connection, Record, row, rows
 ALONE = frozenset({"cancel", "retry", "delete", "gate", "reclaim", "expire", "clamp", "cascade"})  # verbs that have DATA alone
 _DATA = "SELECT pg_advisory_xact_lock{}(hashtext('dolgo ' || current_schema()), 1)"
 _RECORDS = "SELECT pg_advisory_xact_lock(hashtext('dolgo ' || current_schema()), 2)"
+MOST_AT_ONCE = 4 * 2**20  # bytes one statement takes, about: more of them the server puts into files in between
+Row = tuple[Any, ...]
 LOWEST, HIGHEST = float("-inf"), float("inf")
 _pack = msgspec.msgpack.Encoder().encode
+
+
+def columns(table: Sequence[Row]) -> list[list[Any]]:
+    """What a statement takes for these rows: a list of each column."""
+    return [list(column) for column in zip(*table, strict=True)]
+
+
+def _parts(table: Sequence[Row], size: Callable[[Row], int]) -> Iterator[Sequence[Row]]:
+    start = weight = 0
+    for place, more in enumerate(map(size, table)):
+        weight += more
+        if weight > MOST_AT_ONCE and place > start:
+            yield table[start:place]
+            start, weight = place, more
+    if table:
+        yield table[start:]
 
 
 class Extras(NamedTuple):
@@ -88,6 +106,15 @@ class Turn:
     async def run(self, name: str, *values: Any) -> list[Record]:
         """The rows of one named statement."""
         return await rows(self.connection, name, *values)
+
+    async def run_rows(self, name: str, table: Sequence[Row], size: Callable[[Row], int], *values: Any) -> list[Record]:
+        """The rows of a named statement that takes the columns of a table, and what else it takes.
+
+        It is run for a part after the other where a table is large, so that no call takes long. `size`: bytes of a row."""
+        found: list[Record] = []
+        for part in _parts(table, size):
+            found += await self.run(name, *columns(part), *values)
+        return found
 
     async def in_order(self) -> None:
         """Take turns with other transactions from here on: what the next statements see is what those before left.
@@ -151,6 +178,10 @@ class Turn:
     def open_lines(self) -> set[int]:
         """Lines that may have something claimable."""
         return {*self.extras.open_lines, *(line for line, changes in self._changes.items() if changes[READY] > 0)}
+
+    def lowest(self) -> float:
+        """The smallest rank that became claimable in this turn: heads of lines are not lowered before its end."""
+        return min(self._heads.values(), default=HIGHEST)
 
     async def gates(self) -> Gates:
         """What the gates let through, counted down by the claims of this turn."""

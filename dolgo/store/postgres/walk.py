@@ -77,7 +77,9 @@ class Walk:
                 self._passed.add(line)
             elif (held_up := self._gates.held_up(line)) is not None:
                 await self._pass_over(line, held_up)
-        self._heap = [(head, "", line, "") for head, line in await turn.run("line_heads", list(lines - self._passed))]
+        self._heap = [
+            (head, "", line, "") for head, line in await turn.run("line_heads", list(lines - self._passed), turn.lowest())
+        ]
         heapify(self._heap)
         for line in keyed - self._passed:
             await self._read_keyed(line, (LOWEST, ""))

@@ -112,7 +112,7 @@ class Writer:
                 batch.append(operation)
         return batch
 
-    def _answer(self, batch: Sequence[Operation], answers: Sequence[Any]) -> None:
+    def _answer(self, batch: Sequence[Sized], answers: Sequence[Any]) -> None:
         for operation, answer in zip(batch, answers, strict=True):
             self._waiting -= operation.weight
             if operation.future.done():
@@ -133,7 +133,7 @@ class Writer:
 
     # -- transactions
 
-    async def _commit_or_explain(self, batch: Sequence[Operation]) -> Outcome:
+    async def _commit_or_explain(self, batch: Sequence[Sized]) -> Outcome:
         try:
             return await self._commit(batch)
         except StoreUnavailable as error:
@@ -142,7 +142,7 @@ class Writer:
             log.exception("A batch of %d operations failed.", len(batch))
             return [StoreUnavailable(f"The store cannot be written: {error}.")] * len(batch), []
 
-    async def _commit(self, batch: Sequence[Operation]) -> Outcome:
+    async def _commit(self, batch: Sequence[Sized]) -> Outcome:
         """All operations in one commit; if one of them cannot be written, each in a commit of its own."""
         try:
             return await self._transact(batch, VERBS)
@@ -155,7 +155,7 @@ class Writer:
                 return [error], []
         return await self._commit_one_by_one(batch)
 
-    async def _commit_one_by_one(self, batch: Sequence[Operation]) -> Outcome:
+    async def _commit_one_by_one(self, batch: Sequence[Sized]) -> Outcome:
         answers: list[Any] = []
         turns: list[Turn] = []
         for operation in batch:
@@ -171,7 +171,7 @@ class Writer:
             turns += turn
         return answers, turns
 
-    async def _commit_alone(self, operation: Operation) -> Outcome:
+    async def _commit_alone(self, operation: Sized) -> Outcome:
         for _ in range(MEETINGS - 1):
             try:
                 return await self._transact([operation], CAREFUL)
@@ -179,8 +179,8 @@ class Writer:
                 continue
         return await self._transact([operation], CAREFUL)
 
-    async def _transact(self, batch: Sequence[Operation], verbs: Mapping[str, Verb]) -> Outcome:
-        calls: dict[str, list[Operation]] = {}
+    async def _transact(self, batch: Sequence[Sized], verbs: Mapping[str, Verb]) -> Outcome:
+        calls: dict[str, list[Sized]] = {}
         for operation in batch:
             calls.setdefault(operation.verb, []).append(operation)
         arguments = {verb: [operation.argument for operation in operations] for verb, operations in calls.items()}
@@ -189,14 +189,16 @@ class Writer:
             return await self._work(connection, calls, arguments, verbs)
 
         try:
-            answers, turn = await self._server.transact(opening(arguments), work, again=_harmless(arguments))
+            answers, turn = await self._server.transact(
+                opening(arguments), work, again=_harmless(arguments), size=sum(operation.size for operation in batch)
+            )
         except BaseException:
             self._lines.drop()  # some may have been made by what was rolled back
             raise
         return [answers[id(operation)] for operation in batch], [turn]
 
     async def _work(
-        self, connection: Connection, calls: Mapping[str, list[Operation]], arguments: Mapping[str, list[Any]],
+        self, connection: Connection, calls: Mapping[str, list[Sized]], arguments: Mapping[str, list[Any]],
         verbs: Mapping[str, Verb],
     ) -> tuple[dict[int, Any], Turn]:  # fmt: skip
         turn = Turn(connection, self._lines, await look(connection), None if self._clock is None else self._clock())

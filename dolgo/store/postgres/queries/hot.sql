@@ -36,7 +36,7 @@ SELECT scope, paused, paused_until, reason, max_running, max_running_per_key, ra
 -- name: gate_started        in: scopes, tats
 UPDATE gate SET tat = v.tat FROM unnest($1::text[], $2::float8[]) AS v (scope, tat) WHERE gate.scope = v.scope
 
--- name: submit              one task each; in: ids, lines, states, ranks, run_ats, priorities, max_attempts, created_at, tags, payloads;
+-- name: submit              one task each; in: ids, lines, states, ranks, run_ats, priorities, max_attempts, tags, payloads, created_at;
 --                           out: their numbers, in the order given
 WITH v AS MATERIALIZED (
     SELECT nextval('body_n') AS n, u.* FROM unnest($1::text[], $2::int[], $3::smallint[], $4::float8[], $5::float8[], $6::bigint[],
@@ -49,20 +49,20 @@ WITH v AS MATERIALIZED (
 INSERT INTO task (n, id, line, state, rank, run_at, created_at) SELECT n, id, line, state, rank, run_at, $10 FROM v
 
 -- name: submit_full         the same with all there is, of tasks that are not yet final; in: ids, lines, states, ranks, run_ats,
---                           priorities, max_attempts, tags, payloads, created_at, limit keys, timeouts, keeps, needed_untils,
---                           expires_ats, run_anyways, unique keys, extras
+--                           priorities, max_attempts, tags, payloads, limit keys, timeouts, keeps, needed_untils, expires_ats,
+--                           run_anyways, unique keys, extras, created_at
 WITH v AS MATERIALIZED (
     SELECT nextval('body_n') AS n, u.* FROM unnest($1::text[], $2::int[], $3::smallint[], $4::float8[], $5::float8[], $6::bigint[],
-        $7::bigint[], $8::text[], $9::bytea[], $11::text[], $12::float8[], $13::float8[], $14::float8[], $15::float8[], $16::bool[],
-        $17::text[], $18::bytea[])
+        $7::bigint[], $8::text[], $9::bytea[], $10::text[], $11::float8[], $12::float8[], $13::float8[], $14::float8[], $15::bool[],
+        $16::text[], $17::bytea[])
         AS u (id, line, state, rank, run_at, priority, max_attempts, tags, payload, limit_key, timeout, keep, needed_until,
             expires_at, run_anyway, unique_key, extras)
 ), bodies AS (
     INSERT INTO body (n, id, line, priority, max_attempts, created_at, tags, payload, limit_key, timeout, run_anyway, extras)
-    SELECT n, id, line, priority, max_attempts, $10, tags, payload, limit_key, timeout, run_anyway, extras FROM v
+    SELECT n, id, line, priority, max_attempts, $18, tags, payload, limit_key, timeout, run_anyway, extras FROM v
 ), tasks AS (
     INSERT INTO task (n, id, line, state, rank, run_at, created_at, limit_key, keep, needed_until, expires_at, unique_key)
-    SELECT n, id, line, state, rank, run_at, $10, limit_key, keep, needed_until, expires_at, unique_key FROM v
+    SELECT n, id, line, state, rank, run_at, $18, limit_key, keep, needed_until, expires_at, unique_key FROM v
 )
 SELECT n FROM v ORDER BY n
 
@@ -80,10 +80,11 @@ UPDATE task SET state = 3 WHERE n IN (SELECT n FROM task WHERE state = 2 AND run
 RETURNING line, limit_key, rank
 
 -- name: claim_first         the first tasks by (rank, id) of lines that nothing closes; a line whose first is behind that of as many
---                           others as are wanted has nothing to give; in: lines, how many, worker, now, lease_until
+--                           others as are wanted has nothing to give; in: lines, how many, worker, now, lease_until, the
+--                           smallest rank that this transaction brought itself
 WITH heads AS (
-    SELECT line.n, line.head FROM line, LATERAL (
-        SELECT rank, id FROM task WHERE task.line = line.n AND limit_key = '' AND state = 3 AND rank >= line.head
+    SELECT line.n, least(line.head, $6) AS head FROM line, LATERAL (
+        SELECT rank, id FROM task WHERE task.line = line.n AND limit_key = '' AND state = 3 AND rank >= least(line.head, $6)
         ORDER BY rank, id LIMIT 1) AS first
     WHERE line.n = ANY($1::int[]) ORDER BY first.rank, first.id LIMIT $2
 ), picked AS MATERIALIZED (
@@ -110,9 +111,9 @@ RETURNING rank, task.id, token, task.line, payload, attempt, failures, losses, m
 -- name: line_first          the first claimable tasks of a line; in: line, limit key, how many, a rank none of them is before
 SELECT rank, id, n FROM task WHERE line = $1 AND limit_key = $2 AND state = 3 AND rank >= $4 ORDER BY rank, id LIMIT $3
 
--- name: line_heads          the first rank of each of these lines without a limit key; in: lines
+-- name: line_heads          the first rank of each of these lines without a limit key; in: lines, smallest rank of ours
 SELECT rank, line.n FROM line, LATERAL (SELECT rank FROM task
-    WHERE task.line = line.n AND limit_key = '' AND state = 3 AND rank >= line.head ORDER BY rank, id LIMIT 1) AS first
+    WHERE task.line = line.n AND limit_key = '' AND state = 3 AND rank >= least(line.head, $2) ORDER BY rank, id LIMIT 1) AS first
 WHERE line.n = ANY($1::int[])
 
 -- name: is_claimable        in: line

@@ -55,6 +55,7 @@ CREATE TABLE body (                -- of every task: what it was submitted with
     payload      bytea NOT NULL,   -- JSON, opaque
     extras       bytea             -- JSON, opaque: what travels with it besides its payload
 );
+ALTER TABLE body ALTER COLUMN payload SET STORAGE EXTERNAL;  -- here and below: to compress a MiB takes longer than to write it
 CREATE INDEX body_created ON body (created_at, id);
 
 CREATE TABLE task (                -- of every unfinished task: where it stands
@@ -115,6 +116,7 @@ CREATE TABLE final (               -- of every final task: how it ended
     error        text,             -- JSON
     result       bytea             -- JSON, opaque
 );
+ALTER TABLE final ALTER COLUMN result SET STORAGE EXTERNAL;
 CREATE INDEX final_ended ON final (finished_at, id);
 CREATE INDEX final_few ON final (state, created_at, id) WHERE state >= 6;
 CREATE INDEX final_plain ON final (finished_at, id) WHERE keep IS NULL AND needed_until IS NULL;
