@@ -26,18 +26,18 @@ def filling(many: int) -> str:
     return f"""
     INSERT INTO line (queue, type, hash, ready) VALUES ('default', 'echo', 'h1', {many});
     INSERT INTO body (n, id, line, priority, max_attempts, created_at, payload, limit_key)
-        SELECT n, lpad(n::text, 6, '0'), 1, 5, 1, n, '1', CASE WHEN n % 4 = 3 THEN 'key' || n ELSE '' END
+        SELECT n, lpad(n::text, 6, '0'), 1, 5, 1, n, '1', CASE WHEN n % 5 = 4 THEN 'key' || n ELSE '' END
         FROM generate_series(1, {5 * many}) AS n;
     INSERT INTO task (n, id, line, state, rank, run_at, created_at, expires_at, limit_key, token, worker, lease_until, unique_key)
-        SELECT n, id, line, 1 + n % 4, n, n, n, {LATE} + n, limit_key, CASE WHEN n % 4 = 3 THEN to_hex(n) || '.0' END,
+        SELECT n, id, line, (ARRAY[1, 2, 3, 4, 3])[1 + n % 5], n, n, n, {LATE} + n, limit_key, CASE WHEN n % 5 = 3 THEN to_hex(n) || '.0' END,
             'w' || n, n, 'u' || n
         FROM body WHERE n <= {4 * many};
-    UPDATE task SET state = CASE limit_key WHEN '' THEN state ELSE 3 END;
     INSERT INTO final (n, id, line, state, attempt, rank, run_at, created_at, finished_at, failures, losses, deferrals,
             generation, token)
         SELECT n, id, line, 5 + n % 3, 1, n, n, n, n, 0, 0, 0, 0, to_hex(n) || '.0' FROM body WHERE n > {4 * many};
     INSERT INTO keyed_line (line, key, head, first, running) SELECT line, limit_key, rank, id, 0 FROM task WHERE limit_key > '';
     INSERT INTO edge (child, place, parent, open) SELECT n, 0, lpad((n + 1)::text, 6, '0'), true FROM task WHERE state = 1;
+    SELECT setval('body_n', {5 * many});
     INSERT INTO note (task, key, value) SELECT n, 'progress', '1' FROM body;
     INSERT INTO log (last, first, time, entries) SELECT n, n, n, '\\x90' FROM generate_series(1, {many}) AS n;
     UPDATE meta SET seq = {many};
@@ -90,16 +90,17 @@ def _rows(node: dict[str, Any]) -> int:
 
 FINISHED = 4 * MANY + 1
 ONE = f"{FINISHED:06}"
+HELD = 8
 CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("task_rows", (["000004", ONE],)),
     ("unique_holders", (["u7", "u8"],)),
     ("edge", ([1], [5], ["000002"], [None], [True])),
-    ("parents", (4,)),
-    ("edges_open", (4,)),
-    ("end_unstarted", ([4, 8], ["{}", "{}"], 1.0)),
+    ("parents", (5,)),
+    ("edges_open", (5,)),
+    ("end_unstarted", ([5, 10], ["{}", "{}"], 1.0)),
     ("begin_anew", (FINISHED, 2, 1.0, 1.0, 1.0)),
-    ("ask_cancel", ([4, FINISHED],)),
-    ("awaited", (["000005", ONE],)),
+    ("ask_cancel", ([HELD, FINISHED],)),
+    ("awaited", (["000006", ONE],)),
     ("remove", ([FINISHED, FINISHED + 1],)),
     ("held_leases", ([3], ["000003"], ["3.0"])),
     ("note", ([3], ["progress"], [b"1"])),
@@ -115,13 +116,38 @@ CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("log_old", (0, 5, LATE)),
     ("log_trim", (5,)),
     ("events", (0, 5)),
-    ("asked", ("w4",)),
+    ("asked", ("w3",)),
     ("oldest", (LATE,)),
     ("details", (["000004", ONE],)),
     ("standing", ("000004",)),
     ("ahead", ("default", LATE, "", 5, LATE)),
+    ("extras", ()),
+    ("submit", (["new"], [1], [3], [1.0], [1.0], [5], [1], [None], [b"1"], 1.0)),
+    ("states", (["000004", ONE],)),
+    ("due", (LATE, 5)),
+    ("claim_first", ([1], 5, "w", 1.0, 2.0, LATE)),
+    ("claim", ([2, 7], "w", 1.0, 2.0)),
+    ("line_first", (1, "", 5, float("-inf"))),
+    ("line_heads", ([1], LATE)),
+    ("is_claimable", (1,)),
+    ("keyed_changed", ([1, 1], ["key4", "key9"], [1, 1])),
+    ("keyed_close", ([1, 1], ["key4", "key9"])),
+    ("keyed_reopen", (["key4", "key9"],)),
+    ("keyed_next", (1, float("-inf"), "", 5)),
+    ("keyed_lines", ()),
+    ("keyed_running", ("key4",)),
+    ("held", ([3, 8],)),
+    ("tokens", ("w8",)),
+    ("renew", ([3, 8], "w8", 2.0)),
+    ("settle", ([HELD], [f"{HELD:06}"], [f"{HELD:x}.0"], [5], [b"1"], [None], [0], [0], [0], 1.0)),
+    ("settled_as", ([FINISHED],)),
+    ("rows_locked", ([HELD, HELD + 5],)),
+    ("requeue", ([HELD], [3], [1.0], [1.0], [1], [0], [0], [0], [False])),
+    ("call_off", ([HELD], [1], [None], [None], [None], [0], [0], [0], ["{}"], 1.0)),
+    ("over", (LATE, 5)),
+    ("held_by", (["w8"], 5)),
 ]
-MOST = {"oldest": 1_100}  # what they may look at; all others few
+MOST = {"oldest": 1_100, "over": 2 * MANY}  # what they may look at; all others few
 
 
 STATUSES = (Status.WAITING, Status.FAILED, Status.CANCELLED)

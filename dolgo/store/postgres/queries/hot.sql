@@ -137,7 +137,7 @@ WHERE keyed_line.line = v.line AND keyed_line.key = v.key
 UPDATE keyed_line SET closed = false WHERE key = ANY($1::text[]) AND closed
 
 -- name: keyed_lines         out: lines with an open line of a limit key among them
-SELECT n FROM line WHERE EXISTS (SELECT 1 FROM keyed_line WHERE line = line.n AND NOT closed AND head IS NOT NULL)
+SELECT n FROM line WHERE EXISTS (SELECT 1 FROM keyed_line WHERE line = line.n AND closed = false AND head IS NOT NULL OFFSET 0)
 
 -- name: keyed_next          open lines of one line by their first tasks, behind the last one seen; in: line, rank, id, how many
 SELECT head, first, key FROM keyed_line WHERE line = $1 AND closed = false AND head IS NOT NULL AND (head, first) > ($2, $3)

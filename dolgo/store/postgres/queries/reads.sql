@@ -11,7 +11,8 @@ WHERE waiting + later + ready + in_progress + done + failed + cancelled > 0
 --                           closed, and of those whose time has come but that no claim has moved yet; in: now
 SELECT queue, min(run_at) FROM (
     SELECT queue, first.run_at FROM line
-    CROSS JOIN LATERAL (SELECT run_at FROM task WHERE line = line.n AND limit_key = '' AND state = 3 ORDER BY rank, id LIMIT 1) AS first
+    CROSS JOIN LATERAL (SELECT run_at FROM task WHERE line = line.n AND limit_key = '' AND state = 3 AND rank >= line.head
+        ORDER BY rank, id LIMIT 1) AS first
     WHERE ready > 0
     UNION ALL
     SELECT queue, first.run_at FROM line CROSS JOIN (VALUES (false), (true)) AS v (closed)
