@@ -114,7 +114,7 @@ def from_tags(tags: tuple[str, ...]) -> str | None:
 
 
 class TaskRow:
-    """What a rule needs to know of one task, from the statements `row` and `rows_locked`."""
+    """What a rule needs to know of one task, from the statements `rows_locked` and `task_rows`."""
 
     __slots__ = (
         "attempt", "cancel_asked", "created_at", "deferrals", "error", "expires_at", "failures", "finished_at", "generation",

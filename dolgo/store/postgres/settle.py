@@ -175,9 +175,3 @@ async def _reclaim(turn: Turn, dead: Sequence[str], limit: int) -> int:
 async def locked_rows(turn: Turn, numbers: Sequence[int]) -> list[TaskRow]:
     """Unfinished tasks, which stay as they are until this is committed but for what it does to them."""
     return [TaskRow(row) for row in await turn.run("rows_locked", numbers)] if numbers else []
-
-
-async def task_row(turn: Turn, id: str) -> TaskRow | None:
-    """Any task. Whoever is to change it must have the store to himself."""
-    found = await turn.run("row", id)
-    return TaskRow(found[0]) if found else None

@@ -181,11 +181,6 @@ SELECT task.n, task.id, task.line, task.limit_key, state, rank, run_at, attempt,
     task.created_at, keep, needed_until, expires_at
 FROM task JOIN body ON body.n = task.n WHERE task.n = ANY($1::bigint[]) ORDER BY task.n FOR UPDATE OF task
 
--- name: row                 the same of one task, final or not; in: id
-SELECT n, id, line, limit_key, state, rank, run_at, attempt, failures, losses, deferrals, generation, suspect, cancel_asked, token,
-    worker, started_at, finished_at, error, run_anyway, unique_key, created_at, keep, needed_until, expires_at
-FROM every_task WHERE id = $1
-
 -- name: requeue             from a worker to its line; in: numbers, states, ranks, run_ats, attempts, failures, losses, deferrals, suspects
 UPDATE task SET state = v.state, rank = v.rank, run_at = v.run_at, attempt = v.attempt, failures = v.failures, losses = v.losses,
     deferrals = v.deferrals, suspect = v.suspect, token = NULL, worker = NULL, lease_until = NULL, started_at = NULL
