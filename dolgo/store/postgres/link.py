@@ -30,7 +30,7 @@ OLDEST = 14  # the first version that Debian's and the managed services' support
 # What holds in every session of ours. Locks of a process that is gone without a word must not outlast a lease by much.
 SESSION = {
     "statement_timeout": "5s",
-    "idle_in_transaction_session_timeout": "10s",
+    "idle_in_transaction_session_timeout": "2s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "2",
