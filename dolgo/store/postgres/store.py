@@ -43,6 +43,7 @@ class PostgresStore(Store):
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         super().__init__(*(() if clock is None else (clock,)))
+        self._given = clock
         self._server = Server(parse(url), clock)
         self._tail = Tail()
         self._lines = Lines()  # of those that read the log
@@ -136,7 +137,11 @@ class PostgresStore(Store):
         answer: Sequence[Change] = await self._writer.add("delete", ids, weight=len(ids))
         return answer
 
+    # These three have the store to themselves where there is anything to do, which is seldom: so it is looked up first.
+
     async def reclaim(self, dead: Collection[str], limit: int) -> int:
+        if not await self._any("any_over", self._given_time(), list(dead)):
+            return 0
         answer: int = await self._writer.add("reclaim", (list(dead), limit), weight=limit)
         return answer
 
@@ -149,12 +154,23 @@ class PostgresStore(Store):
         return answer
 
     async def expire(self, limit: int) -> int:
+        if not await self._any("any_expired", self._given_time()):
+            return 0
         answer: int = await self._writer.add("expire", limit, weight=limit)
         return answer
 
     async def cascade(self, limit: int) -> int:
+        if not await self._any("any_cascade"):
+            return 0
         answer: int = await self._writer.add("cascade", limit, weight=limit)
         return answer
+
+    async def _any(self, name: str, *values: object) -> bool:
+        ((found,),) = await self._server.reader.run(name, *values)
+        return bool(found)
+
+    def _given_time(self) -> float | None:
+        return None if self._given is None else self._given()
 
     async def trim(self, keep: float, most: int, limit: int, *, upto: int | None = None) -> int:
         answer: int = await self._writer.add("trim", (keep, most, limit, upto), weight=limit)

@@ -203,6 +203,17 @@ INSERT INTO final (n, line, state, cancel_asked, attempt, rank, run_at, created_
 SELECT n, line, 7, cancel_asked, attempt, rank, run_at, created_at, started_at, $10, keep, needed_until, expires_at, failures,
     losses, deferrals, generation, id, token, worker, unique_key, error FROM gone
 
+-- name: any_over            whether there is something to reclaim; in: now (NULL: the server's time), workers
+SELECT EXISTS (SELECT 1 FROM task WHERE state = 4 AND (worker = ANY($2::text[])
+    OR lease_until <= coalesce($1, extract(epoch FROM clock_timestamp())::float8)))
+
+-- name: any_expired         in: now (NULL: the server's time)
+SELECT EXISTS (SELECT 1 FROM task WHERE expires_at IS NOT NULL AND state <= 3 AND attempt = 0
+    AND expires_at <= coalesce($1, extract(epoch FROM statement_timestamp())::float8))
+
+-- name: any_cascade
+SELECT EXISTS (SELECT 1 FROM cascade)
+
 -- name: over                leases that have ended; in: now, how many
 SELECT n FROM task WHERE state = 4 AND lease_until <= $1 ORDER BY n LIMIT $2
 
