@@ -7,7 +7,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.store.kinds import KINDS, OUTLIVING
 from tests.store.machine import StoreMachine
 
-EXAMPLES = {"memory": 100, "postgres": 15, "redis": 40, "sqlite": 40}  # what costs more to open and to write than a dict, less often
+# What costs more to open and to write than a dict is tried less often.
+EXAMPLES = {"memory": 100, "postgres": 15, "redis": 40, "sqlite": 40}
 
 
 @pytest.mark.timeout(300)
