@@ -9,7 +9,9 @@ Transactions of all processes on one schema go side by side, with three advisory
   unique keys are seen to one transaction after the other. That costs little, because commits take turns in any case: the numbers
   of events come from one row, so that no reader sees a later event before an earlier one.
 
-Rows are locked before ORDER and in the order of their numbers, so nobody who holds ORDER waits for one who wants it.
+Nobody who holds ORDER waits for a row of one who wants it: a lease is renewed, noted under and settled by its own process alone,
+and rows of many are locked in the order of their numbers. If two should meet all the same, PostgreSQL finds the deadlock, and one
+of them is done again.
 """
 
 from __future__ import annotations
