@@ -29,7 +29,8 @@ def filling(many: int) -> str:
         SELECT n, lpad(n::text, 6, '0'), 1, 5, 1, n, '1', CASE WHEN n % 5 = 4 THEN 'key' || n ELSE '' END
         FROM generate_series(1, {5 * many}) AS n;
     INSERT INTO task (n, id, line, state, rank, run_at, created_at, expires_at, limit_key, token, worker, lease_until, unique_key)
-        SELECT n, id, line, (ARRAY[1, 2, 3, 4, 3])[1 + n % 5], n, n, n, {LATE} + n, limit_key, CASE WHEN n % 5 = 3 THEN to_hex(n) || '.0' END,
+        SELECT n, id, line, (ARRAY[1, 2, 3, 4, 3])[1 + n % 5], n, n, n, {LATE} + n, limit_key,
+            CASE WHEN n % 5 = 3 THEN to_hex(n) || '.0' END,
             'w' || n, n, 'u' || n
         FROM body WHERE n <= {4 * many};
     INSERT INTO final (n, id, line, state, attempt, rank, run_at, created_at, finished_at, failures, losses, deferrals,
