@@ -69,16 +69,16 @@ class Keeper:
         """Said once for an outage, however often it is tried."""
         self.trouble = reason
         if not self._down:
-            log.error(
-                "The broker %s cannot be used to %s: %s. It is tried again, and tasks are found without it meanwhile.",
-                self._shown, self._what, reason, extra=SELDOM,
+            log.error(  # what for is part of the wording, or only one of two that fail together would be said
+                f"The broker %s cannot be used to {self._what}: %s. It is tried again, and tasks are found without it meanwhile.",
+                self._shown, reason, extra=SELDOM,
             )  # fmt: skip
         self._down = True
 
     def _up(self) -> None:
         self._up_at, self.trouble = asyncio.get_running_loop().time(), None
         if self._down:
-            log.warning("The broker %s can be used again to %s.", self._shown, self._what, extra=SELDOM)
+            log.warning(f"The broker %s can be used again to {self._what}.", self._shown, extra=SELDOM)
         self._down = False
 
 
