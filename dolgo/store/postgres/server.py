@@ -18,6 +18,7 @@ from dolgo.store.postgres.url import Address
 
 log = logging.getLogger("dolgo.store")
 
+LONGEST = 15.0  # seconds a transaction may take whose every statement is answered in time
 TRIES = 3  # of what a cut connection has undone
 MOST_CONTENDED = 6  # tries of a transaction that others stood in the way of
 SLOWEST = 4 * 2**20  # bytes a second that a server writes at least, or is said not to answer
@@ -57,7 +58,7 @@ class Server:
         already, if doing it `again` is harmless. Raises StoreUnavailable; and what `work` raises, rolled back."""
         contentions = cuts = 0
         while True:
-            attempt = Attempt(await self.writing.ready(), within=ANSWERS_WITHIN + size / SLOWEST)
+            attempt = Attempt(await self.writing.ready(), within=LONGEST + size / SLOWEST)
             try:
                 return await attempt.run(begin, work)
             except Failure as error:
