@@ -53,7 +53,7 @@ async def _cascade(turn: Turn, limit: int) -> int:
         else:
             await _follow_restarts(turn, [parent], [after])
     await turn.write_keyed()
-    moved, turn.budget = limit - turn.budget, kept
+    moved, turn.budget = min(limit - turn.budget, limit), kept
     return max(moved, 1) if rows else moved
 
 

@@ -99,7 +99,7 @@ class Gates:
         gates = [gate for gate in self._of(line) if gate.gate.max_running_per_key is not None]
         if not gates:
             return None
-        await self._read_key(key)
+        await self.know([key])
         return next((reason for gate in gates if (reason := gate.key_full(key)) is not None), None)
 
     def counts(self, line: int) -> bool:
@@ -130,13 +130,14 @@ class Gates:
             found = self._of_lines[line] = tuple(self._gates[scope] for scope in scopes if scope in self._gates)
         return found
 
-    async def _read_key(self, key: str) -> None:
-        """Once, and before anything of that key is taken: from then on `take` counts."""
-        if key in self._keys_read:
+    async def know(self, keys: Iterable[str]) -> None:
+        """How many tasks of these limit keys run. Once, and before anything of them is taken: from then on `take` counts."""
+        new = set(keys) - self._keys_read
+        if not new or all(gate.gate.max_running_per_key is None for gate in self._gates.values()):
             return
-        self._keys_read.add(key)
+        self._keys_read |= new
         for gate in self._gates.values():
-            gate.keys[key] = 0
-        for line, running in await self._run("keyed_running", key):
+            gate.keys |= dict.fromkeys(new, 0)
+        for key, line, running in await self._run("keyed_running", list(new)):
             for gate in self._of(line):
                 gate.keys[key] += running

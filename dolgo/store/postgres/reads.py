@@ -15,6 +15,7 @@ from dolgo.store.postgres.server import Reader
 from dolgo.task.types import Dependency, Details, Gate, HeldUp, QueueCounts, Record, Status, Task
 
 MOST_AHEAD = 10_000  # tasks that are looked at to say how many stand before one
+NEW_LINE = ("", "")  # queue and type of one that was added since the lines were read: no gate of ours
 PREFIX_END = "\U0010ffff"  # behind every text with the prefix it is put to
 
 _TASKS = f"SELECT {TASK_COLUMNS} {TASK_FROM} WHERE every_task.id = ANY($1::text[])"
@@ -112,12 +113,12 @@ async def held_up(reader: Reader, id: str, now: float) -> HeldUp | None:
     standing = await reader.run("standing", id)
     if not standing:
         return None
-    line, key, state, rank, run_at, queue, type = standing[0]
+    line, key, state, rank, run_at, queue = standing[0]
     if not (state == READY or (state == LATER and run_at <= now)):
         return None
-    running = await reader.run("running")
-    names = {n: (queue, type) for n, _, queue, type in running} | {line: (queue, type)}
-    gates = await Gates.read(reader.run, names.__getitem__, now, [(n, count) for n, count, _, _ in running])
+    names = {n: (queue, type) for n, queue, type, _ in await reader.run("lines_all")}
+    running = [(n, count) for n, count in await reader.run("lines_running") if n in names]
+    gates = await Gates.read(reader.run, lambda n: names.get(n, NEW_LINE), now, running)
     found = gates.held_up(line) or (await gates.key_held_up(line, key) if key else None) or HeldUp("behind")
     ((ahead,),) = await reader.run("ahead", queue, rank, id, MOST_AHEAD, now)
     return msgspec.structs.replace(found, ahead=min(ahead, MOST_AHEAD))

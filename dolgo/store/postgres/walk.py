@@ -118,6 +118,7 @@ class Walk:
 
     async def _read_keyed(self, line: int, after: tuple[float, str]) -> None:
         rows = await self._turn.run("keyed_next", line, *after, AT_ONCE)
+        await self._gates.know(key for _, _, key in rows)
         for head, first, key in rows:
             heappush(self._heap, (head, first, line, key))
         if len(rows) == AT_ONCE:

@@ -136,7 +136,7 @@ CALLS: list[tuple[str, tuple[Any, ...]]] = [
     ("keyed_reopen", (["key4", "key9"],)),
     ("keyed_next", (1, float("-inf"), "", 5)),
     ("keyed_lines", ()),
-    ("keyed_running", ("key4",)),
+    ("keyed_running", (["key4"],)),
     ("held", ([3, 8],)),
     ("tokens", ("w8",)),
     ("renew", ([3, 8], "w8", 2.0)),

@@ -143,8 +143,8 @@ SELECT n FROM line WHERE EXISTS (SELECT 1 FROM keyed_line WHERE line = line.n AN
 SELECT head, first, key FROM keyed_line WHERE line = $1 AND closed = false AND head IS NOT NULL AND (head, first) > ($2, $3)
 ORDER BY head, first LIMIT $4
 
--- name: keyed_running       in: key
-SELECT line, running FROM keyed_line WHERE key = $1
+-- name: keyed_running       in: keys
+SELECT key, line, running FROM keyed_line WHERE key = ANY($1::text[])
 
 -- name: held                leases; in: numbers
 SELECT task.id, token, task.line, payload, attempt, failures, losses, max_attempts, suspect, tags, deferrals, generation, timeout,

@@ -49,11 +49,8 @@ SELECT body.id, (SELECT value FROM note WHERE task = body.n AND key = 'progress'
 FROM body WHERE body.id = ANY($1::text[])
 
 -- name: standing            where an unfinished task stands; in: id
-SELECT task.line, task.limit_key, state, rank, run_at, line.queue, line.type FROM body JOIN task ON task.n = body.n
+SELECT task.line, task.limit_key, state, rank, run_at, line.queue FROM body JOIN task ON task.n = body.n
 JOIN line ON line.n = task.line WHERE body.id = $1
-
--- name: running             out: how many tasks of each line are in progress, and its queue and type
-SELECT n, in_progress, queue, type FROM line WHERE in_progress > 0
 
 -- name: ahead               claimable tasks of a queue before a place, those with a limit key and those that no claim has moved yet as
 --                           far as they are among so many looked at; in: queue, rank, id, how many, now

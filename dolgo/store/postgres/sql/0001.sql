@@ -291,6 +291,9 @@ BEGIN
             WHERE EXISTS (SELECT 1 FROM edge WHERE edge.parent = v.parent AND edge.open) ON CONFLICT DO NOTHING;
         END IF;
         parents := next;
+        IF cardinality(parents) > 0 THEN
+            budget := budget - 4; -- a generation of one costs as much as a few dependents of one parent
+        END IF;
     END LOOP;
     RETURN QUERY SELECT budget::bigint, NULL::text, 0, ''::text, 0::smallint, 0::smallint, 0;
 END $$;
@@ -353,6 +356,7 @@ BEGIN
                 UPDATE edge SET open = true WHERE edge.child = this AND NOT edge.open
                     AND EXISTS (SELECT 1 FROM body JOIN task ON task.n = body.n WHERE body.id = edge.parent);
             END IF;
+            budget := budget - 2; -- it costs more than to look at one that stays as it is
             parents := parents || old.id;
             places := places || 0::bigint;
             RETURN QUERY SELECT this, old.id, old.line, old.limit_key, 7::smallint, becomes, old.attempt;
