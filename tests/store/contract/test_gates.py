@@ -285,6 +285,15 @@ async def test_thousands_of_full_keys_stand_in_nobodys_way_for_long(store: Store
     assert ids(answer.leases) == [mine]
 
 
+async def test_a_key_that_tasks_of_two_types_have_is_looked_up_in_both_though_none_runs(store: Store) -> None:
+    await store.gate("queue/default", {"max_running_per_key": 1})
+    (first,) = await submit(store, limit_key="k")
+    (second,) = await submit(store, limit_key="k", type="other")
+    assert await store.held_up(first) == HeldUp("behind")
+    assert ids((await claim(store, limit=1)).leases) == [first]
+    assert await store.held_up(second) == HeldUp("limit", "queue/default/k")
+
+
 async def running(store: Store) -> int:
     return sum(line.counts.get(Status.IN_PROGRESS, 0) for line in await store.counts())
 
