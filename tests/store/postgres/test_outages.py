@@ -195,6 +195,7 @@ async def test_a_server_that_hangs_is_answered_for_in_time(server: PostgresServe
 async def test_a_lock_that_somebody_holds_is_answered_for_in_time(server: PostgresServer, opened: Opened) -> None:
     store, other = await opened(), await opened()
     connection = await other._server.writing.ready()
+    await connection.execute("SET idle_in_transaction_session_timeout = 0")
     await connection.execute("BEGIN; LOCK TABLE meta")
     started = time.monotonic()
     with pytest.raises(StoreUnavailable):
@@ -202,6 +203,13 @@ async def test_a_lock_that_somebody_holds_is_answered_for_in_time(server: Postgr
     assert time.monotonic() - started < 12
     await connection.execute("ROLLBACK")
     await eventually(store)
+
+
+async def test_a_process_that_stands_still_in_a_transaction_is_not_waited_for_long(opened: Opened) -> None:
+    store, frozen = await opened(), await opened()
+    await (await frozen._server.writing.ready()).execute("BEGIN; LOCK TABLE meta")
+    await submit(store)
+    await eventually(frozen)
 
 
 @pytest.mark.parametrize("answers", [0, 1, 40])
