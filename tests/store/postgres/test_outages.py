@@ -109,8 +109,9 @@ async def test_what_was_acknowledged_is_there_after_the_server_was_killed_under_
 
 
 async def test_a_connection_that_was_cut_does_not_show_where_repeating_does_no_harm(
-    server: PostgresServer, opened: Opened
+    server: PostgresServer, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dolgo.store.postgres.link.PATIENCE", BACK_WITHIN)  # a busy machine takes a second to connect
     store = await opened()
     for _ in range(3):
         (id,) = await submit(store)
@@ -147,7 +148,10 @@ async def test_what_the_bell_did_not_tell_is_found_by_looking(
     assert await deaf.log.wait(log, BACK_WITHIN)
 
 
-async def test_many_commits_in_a_row_are_told_in_few_notices_and_the_last_one_too(opened: Opened) -> None:
+async def test_many_commits_in_a_row_are_told_in_few_notices_and_the_last_one_too(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dolgo.store.postgres.bell.RING_EVERY", 0.5)  # a busy machine commits no more often than it rings
     store, other = await opened(), await opened()
     rings = other.log.count
     for _ in range(100):
