@@ -54,7 +54,7 @@ from dolgo import task
 @task
 def tell_all() -> dict[str, str]:
     names = "DOLGO_ADMIN_TOKEN", "DOLGO_JWT_KEY", "DOLGO_CALLBACK_ALLOW"
-    return {name: os.environ[name] for name in names}
+    return {name: os.environ.get(name, "") for name in names}
 """
 
 
