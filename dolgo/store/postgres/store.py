@@ -87,7 +87,7 @@ class PostgresStore(Store):
         if news:
             self.log.ring()
         if work or (work is None and news):
-            self.work.ring()
+            self.work.hear()
 
     # -- verbs that write
 
