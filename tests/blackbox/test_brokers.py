@@ -143,32 +143,6 @@ def test_tasks_that_wait_for_others_go_on_when_those_have_ended(site: Site) -> N
     assert [site.client.end(task["id"], ENDS)["status"] for task in answer.json()["tasks"]] == ["done"] * 6
 
 
-def claims_while_others_are_busy(site: Site) -> float:
-    """How often a worker that has nothing to do asks the store, while a server takes up 120 tasks that are not for it."""
-    asked = 'dolgo_store_call_duration_seconds_count{operation="claim"}'
-    site.client.end(site.client.submit("works", {"ledger": str(site.ledger())}), ENDS)
-    payload = {"ledger": str(site.ledger())}
-    site.client.http.put("/queues/nobody/pause", json={}).raise_for_status()
-    before = site.of_worker()[asked]
-    for _ in range(120):
-        site.client.submit("works", payload, queue="nobody")
-        time.sleep(0.02)  # the pace of the load: what is counted is how often the worker looks meanwhile
-    return site.of_worker()[asked] - before
-
-
-@pytest.mark.parametrize("store", STORES)
-def test_who_is_told_of_work_does_not_look_for_it(store: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A worker of other queues: no notice is for it. Without a broker each commit of another process makes it look."""
-    counted = {}
-    for queue in (None, by_way_of("amqp", SHARED["amqp"]().port)):
-        folder = tmp_path_factory.mktemp("idle")
-        site = Site(folder, STORES[store](folder), queue)
-        site.worker.argv += ["--queues", "default,mine"]
-        with site:
-            counted[queue is not None] = claims_while_others_are_busy(site)
-    assert counted[True] * 10 <= counted[False], counted
-
-
 def test_a_store_in_memory_and_a_broker_do_not_go_together(tmp_path: Path) -> None:
     server = Server(tmp_path, "--store", "memory://", "--queue", "nsq://127.0.0.1:1")
     with server.start():
