@@ -53,7 +53,7 @@ MEMBERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"depends_on": ["x"] * 10_001}, {"/depends_on"}),
     ({"on_parent_failure": "stop"}, {"/on_parent_failure"}),
     ({"ref": "a"}, {"/ref"}),
-    ({"callback": "https://example.com"}, {"/callback"}),
+    ({"callback": "ftp://example.com"}, {"/callback"}),
     ({"colour": 1}, {"/colour"}),
     ({"queue": "a b"}, {"/queue"}),
     ({"tags": [""]}, {"/tags/0"}),

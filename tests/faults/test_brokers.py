@@ -145,8 +145,9 @@ def empty_rabbit(broker: Broker) -> None:
 
 def empty_nsq(broker: Broker) -> None:
     assert isinstance(broker, NsqServer)
-    request = urllib.request.Request(f"http://127.0.0.1:{broker.http}/topic/empty?topic=dolgo%23ephemeral", method="POST")
-    urllib.request.urlopen(request, timeout=10).close()
+    for verb in ("create", "empty"):  # the first notice makes the topic, and may not have come yet
+        request = urllib.request.Request(f"http://127.0.0.1:{broker.http}/topic/{verb}?topic=dolgo%23ephemeral", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
 
 
 async def put_rabbit(broker: Broker, bodies: list[bytes]) -> None:

@@ -155,7 +155,7 @@ class Entrance:
                 return await self._table()
         except (StoreUnavailable, TimeoutError):
             if self._read_at == -math.inf:
-                raise StoreUnavailable("The tokens cannot be read now: the store cannot be used.") from None
+                raise StoreUnavailable("The store of the tokens cannot be used now.") from None
             return self._known
 
     async def _newer(self) -> Mapping[str, tuple[Token, Caller]]:
@@ -191,7 +191,7 @@ async def _outlived(reading: asyncio.Task[None]) -> None:
     try:
         await asyncio.shield(reading)
     except StoreUnavailable:
-        raise StoreUnavailable("The tokens cannot be read now: the store cannot be used.") from None
+        raise StoreUnavailable("The store of the tokens cannot be used now.") from None
 
 
 def _heard(reading: asyncio.Task[None]) -> None:
