@@ -31,7 +31,7 @@ from dolgo.queues import open_queue
 from dolgo.reloading import reload
 from dolgo.runner.link import Setup
 from dolgo.setting_kinds import masked
-from dolgo.settings import TABLE, Settings
+from dolgo.settings import Settings, for_tasks
 from dolgo.store.base import Store
 from dolgo.store.measured import measure
 from dolgo.stores import open_store
@@ -106,14 +106,14 @@ class Parts:
         self.setup = Setup(
             settings.tasks, max(1, settings.slots), settings.max_result, settings.reload, settings.log_format, settings.grace
         )
-        # the server's own secrets are none of the handlers' business, nor of what they tell of themselves when they crash
-        kept_back = {setting.env: "" for setting in TABLE if setting.secret}
-        self.environ = {"DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow, **kept_back}
+        self.environ = {**for_tasks(os.environ), "DOLGO_HTTP_REQUEST_ALLOW": settings.http_request_allow}
         self.worker = self._worker() if settings.slots else None
         self.follower = Follower(store, self.manager.callbacks, id=Ids(time.time).new())
         self.courier = self._courier(self.worker) if self.worker else None
         self.health = Health(store, self.worker, lease=settings.lease, web=web, queue=self.queue)
-        self.entrance = Entrance(Tokens(store), _house(settings), verifier=_verifier(settings) if web else None)
+        asked = web or settings.health_port is not None
+        host = settings.host if web else settings.health_host
+        self.entrance = Entrance(Tokens(store), _house(settings, host), verifier=_verifier(settings) if asked else None)
         self.audit = Audit(store, keep=settings.audit_keep)
         self.web = web
         self.figures = Figures(
@@ -357,8 +357,8 @@ def _queue(settings: Settings) -> Queue | None:
     return open_queue(settings.queue)
 
 
-def _house(settings: Settings) -> House:
-    beyond = settings.host not in LOOPBACK
+def _house(settings: Settings, host: str) -> House:
+    beyond = host not in LOOPBACK
     public = web.DOCS if settings.public_docs else frozenset()
     return House(guarded=beyond and not settings.insecure, public=public, admin=settings.admin_token)
 

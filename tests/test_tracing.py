@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from dolgo import Context, SyncContext, task, tracing
 from dolgo.runner.frames import Job
 from dolgo.task.callbacks.wish import Callback, kept, wish_of
+from dolgo.testing import Service
 from dolgo.tracing import Trace
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -79,6 +79,8 @@ class Figures:
             catalog.BUILD.name: [((self._version,), 1)],
             catalog.CONNECTIONS.name: [((), self.connections())],
         }
+        if self._whole:  # a worker's port has no streams
+            readings[catalog.STREAMS.name] = [((kind,), number) for kind, number in self._tally.lasting.items()]
         if self._queue is not None:
             readings[catalog.BROKER_UP.name] = [((), self._queue.trouble is None)]
         if (worker := self._worker) is not None:

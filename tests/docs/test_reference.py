@@ -187,6 +187,7 @@ def test_every_exit_code_is_told() -> None:
         ("Everywhere", ["program", "environment", "this clock"]),
         ("SQLite", [*sqlite_doctor.FILE, *sqlite_doctor.DATA]),
         ("Redis", ["connection", *redis_doctor.CHECKS]),
+        ("PostgreSQL", ["connection", *postgres_doctor.CHECKS]),
         ("RabbitMQ", ["broker", *amqp_doctor.CHECKS, "broker's network"]),
     ],
 )

@@ -244,8 +244,7 @@ class RedisStore(Store):
         return await self._count("cascade", limit)
 
     async def trim(self, keep: float, most: int, limit: int, *, upto: int | None = None) -> int:
-        (count,), _ = await self._ask("trim", keep, most, limit, upto)
-        return int(count)
+        return await self._count("trim", keep, most, upto, limit)
 
     # -- gates
 
