@@ -1,4 +1,4 @@
-"""Where dolgo keeps its tasks while it is measured: a file of its own, or keys of its own on a Redis that somebody started."""
+"""Where dolgo keeps its tasks while it is measured: a file of its own, or a name of its own on a server that somebody started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Place(Struct, frozen=True):
 
     folder: Path
     store: str  # URL
-    kind: str | None  # URL of the Redis it is on; None: SQLite
+    kind: str | None  # URL of the server it is on; None: SQLite
 
     @property
     def file(self) -> Path:
@@ -36,8 +36,12 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def place(redis: str | None = None) -> Iterator[Place]:
-    """A place on SQLite or, given the URL of a Redis, under a prefix that nobody else has; a Redis is not tidied afterwards."""
+def place(server: str | None = None) -> Iterator[Place]:
+    """A place on SQLite or, given the URL of a Redis or a PostgreSQL, under a name that nobody else has. It is not tidied there."""
     with folder() as path:
-        store = f"{redis}?prefix=bench-{uuid.uuid4().hex[:8]}" if redis else f"sqlite:///{path}/dolgo.db"
-        yield Place(path, store, redis)
+        yield Place(path, f"{server}?{_own_name(server)}" if server else f"sqlite:///{path}/dolgo.db", server)
+
+
+def _own_name(server: str) -> str:
+    name = uuid.uuid4().hex[:8]
+    return f"schema=bench_{name}" if server.startswith("postgres") else f"prefix=bench-{name}"

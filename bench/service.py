@@ -25,9 +25,9 @@ STALLED = 30.0  # seconds without a task ending, after which a run is given up
 
 
 @contextlib.contextmanager
-def serving(place: Place, *, slots: int) -> Iterator[Service]:
+def serving(place: Place, *options: str, slots: int) -> Iterator[Service]:
     """`dolgo serve` on the store of a place, ready; stopped afterwards."""
-    server = Server(place.folder, "--store", place.store, "--slots", str(slots), *OPTIONS)
+    server = Server(place.folder, "--store", place.store, "--slots", str(slots), *OPTIONS, *options)
     with server.ready(), httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
         yield Service(server, client)
 

@@ -1,45 +1,21 @@
-"""A Redis of the bench's own, and what it can be asked."""
+"""What is measured on, as the rest of the bench sees it: a server of its own, empty when asked to be."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from pathlib import Path
-
-import redis
-
-from tests.redis_server import RedisServer
-
-LANES = {
-    "none": ("--appendonly", "no"),
-    "everysec": ("--appendonly", "yes", "--appendfsync", "everysec"),
-    "always": ("--appendonly", "yes", "--appendfsync", "always"),
-}  # how Redis keeps what it is told; no snapshots in any
+from typing import Protocol
 
 
-class Broker:
-    """A running Redis."""
+class Broker(Protocol):
+    """A running server, on which dolgo and its peers keep their tasks."""
 
-    def __init__(self, server: RedisServer) -> None:
-        self.url = server.url
-        self.client = redis.Redis.from_url(server.url)
+    url: str
+    versions: dict[str, str]  # of the servers that run for it
 
     def empty(self) -> None:
         """Nothing is left in it."""
-        self.client.flushall()
 
-    @property
-    def version(self) -> str:
-        return str(self.client.info("server")["redis_version"])
+    def asked(self, seconds: float) -> float:
+        """What it is asked for by others from now on, in so many seconds: commands or statements a second."""
 
-
-@contextlib.contextmanager
-def running(place: Path, lane: str) -> Iterator[Broker]:
-    """A Redis on a free port, stopped afterwards."""
-    server = RedisServer(place, *LANES[lane])
-    with server.ready():
-        broker = Broker(server)
-        try:
-            yield broker
-        finally:
-            broker.client.close()
+    def beside(self, name: str) -> str:
+        """The URL of a broker of messages, `amqp` or `nsq`, that stands beside it; it is started when it is first asked for."""

@@ -11,6 +11,8 @@ class Peer(Struct, frozen=True):
     name: str
     adapter: str  # bench/peers/adapters/NAME_peer.py, and the environment bench/peers/requirements/NAME.txt
     environ: dict[str, str] = field(default_factory=dict)
+    on: str = "redis"  # what it keeps its tasks on: a name of places.py
+    rabbit: bool = False  # it needs a RabbitMQ beside that
 
 
 PEERS = {
@@ -25,5 +27,9 @@ PEERS = {
         Peer("arq", "arq"),
         Peer("saq", "saq"),
         Peer("huey", "huey"),
+        Peer("procrastinate", "procrastinate", on="postgres"),
+        Peer("pgqueuer", "pgqueuer", on="postgres"),
+        Peer("celery-rabbitmq", "celery_rabbit", on="postgres", rabbit=True),
+        Peer("celery-rabbitmq-late", "celery_rabbit", {"BENCH_LATE": "1"}, on="postgres", rabbit=True),
     ]
 }

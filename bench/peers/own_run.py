@@ -37,12 +37,11 @@ class Web(Struct):
 
 
 class Own:
-    """dolgo on a Redis."""
+    """dolgo on a store, with a broker of messages if one is named."""
 
-    name = "dolgo"
-
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Broker, folder: Path, queue: str | None = None) -> None:
         self._broker = broker
+        self._queue = ("--queue", broker.beside(queue)) if queue else ()
         self._ledger = folder / "ledger"
         self.facts = {
             "versions": {"dolgo": dolgo.__version__},
@@ -56,7 +55,7 @@ class Own:
         """Submitted one by one over one connection; then filled by batches, drained and left idle."""
         one = self._one(scale)
         with self._fresh() as here:
-            with serving(here, slots=0) as service, self._worker(here) as worker:
+            with self._serving(here) as service, self._worker(here) as worker:
                 service.pause()
                 began = time.perf_counter()
                 service.fill(tasks, batch=BATCH)
@@ -73,7 +72,7 @@ class Own:
 
     def crash(self, tasks: int, patience: float) -> Crash:
         """Kill the worker and all its children when a third is done, and the next at two thirds; see what becomes of the rest."""
-        with self._fresh() as here, serving(here, slots=0) as service:
+        with self._fresh() as here, self._serving(here) as service:
             service.fill(tasks, batch=BATCH)
             finished = []
             for enough in (tasks // 3, tasks * 2 // 3):
@@ -89,15 +88,15 @@ class Own:
 
     def web(self, scale: Scale) -> Web:
         """Load over HTTP: on a server without workers, then on one beside a worker."""
-        with self._fresh() as here, serving(here, slots=0) as service:
+        with self._fresh() as here, self._serving(here) as service:
             submit = load.submit(service.url, connections=CONNECTIONS, seconds=scale.seconds)
-        with self._fresh() as here, serving(here, slots=0) as service, self._worker(here):
+        with self._fresh() as here, self._serving(here) as service, self._worker(here):
             one = load.submit_and_wait(service.url, connections=1, seconds=max(1, scale.seconds / 2))
             many = load.submit_and_wait(service.url, connections=CONNECTIONS, seconds=max(1, scale.seconds / 2))
         return Web(submit.rate, many.rate, one.p50, one.p99)
 
     def _one(self, scale: Scale) -> float:
-        with self._fresh() as here, serving(here, slots=0) as service:
+        with self._fresh() as here, self._serving(here) as service:
             return load.submit(service.url, connections=1, seconds=max(1, scale.seconds / 4)).rate
 
     def _fresh(self) -> AbstractContextManager[Place]:
@@ -105,13 +104,16 @@ class Own:
         self._ledger.unlink(missing_ok=True)
         return place(self._broker.url)
 
+    def _serving(self, here: Place) -> AbstractContextManager[Service]:
+        return serving(here, *self._queue, slots=0)
+
     def _dying(self, here: Place) -> Worker:
         """A worker whose tasks take a while, and whose lease is short."""
         return self._worker(here, "--lease", str(LEASE), BENCH_PAUSE=str(PAUSE))
 
     def _worker(self, here: Place, *options: str, **environ: str) -> Worker:
         """A worker on its core, ready; it is ended with the context."""
-        usual = ("--store", here.store, "--slots", str(SLOTS), "--tasks", str(TYPES), "--queues", "default")
+        usual = ("--store", here.store, "--slots", str(SLOTS), "--tasks", str(TYPES), "--queues", "default", *self._queue)
         worker = Worker(here.folder, *usual, *options, environ={"BENCH_LEDGER": str(self._ledger), **environ})
         worker.argv = on_its_core(worker.argv)
         return worker.ready()

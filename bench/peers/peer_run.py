@@ -1,4 +1,4 @@
-"""One peer on an empty Redis: enqueued, drained, left idle, killed. dolgo's turn is in own_run.py."""
+"""One peer on an empty server: enqueued, drained, left idle, killed. dolgo's turn is in own_run.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from bench import quiet, usage
+from bench import usage
 from bench.errors import Invalid
 from bench.peers import venvs
 from bench.peers.broker import Broker
@@ -37,13 +37,15 @@ class Bench:
         self._broker = broker
         self._place = place
         self._ledger = place / "ledger"
-        files = {"BENCH_LEDGER": str(self._ledger), "BENCH_IDS": str(place / "ids"), "BENCH_REDIS": broker.url}
+        files = {"BENCH_LEDGER": str(self._ledger), "BENCH_IDS": str(place / "ids"), "BENCH_STORE": broker.url}
+        if peer.rabbit:
+            files["BENCH_AMQP"] = broker.beside("amqp")
         path = {"PYTHONPATH": str(ADAPTERS), "PATH": f"{self._bin}:{os.environ['PATH']}"}
         self._environ = {**os.environ, **path, **peer.environ, **(environ or {}), **files}
         self.facts = self._ask("facts")
 
     def run(self, tasks: int, scale: Scale) -> Run:
-        """Enqueue each way on an emptied Redis; then fill it anew, drain it and idle."""
+        """Enqueue each way on an emptied server; then fill it anew, drain it and idle."""
         enqueue = self._alone("one", scale.enqueued)
         bulk = self._alone("bulk", scale.enqueued) if self.facts["bulk"] else None
         self._fresh()
@@ -71,6 +73,8 @@ class Bench:
     def _fresh(self) -> None:
         self._broker.empty()
         self._ledger.unlink(missing_ok=True)
+        if self.facts["prepares"]:
+            self._ask("prepare")
 
     def _enqueue(self, way: str, tasks: int) -> float:
         told = self._ask("enqueue", way, str(tasks))
@@ -116,9 +120,9 @@ class Bench:
 
 
 def idleness(broker: Broker, scale: Scale) -> float:
-    """Commands a second that a Redis gets from a worker without work."""
+    """What a second brings of commands or statements from a worker without work."""
     time.sleep(scale.settle_seconds)
-    return quiet.Commands(broker.url).wait(scale.idle_seconds) / scale.idle_seconds
+    return broker.asked(scale.idle_seconds)
 
 
 def _until(watch: IO[str], event: str) -> dict[str, Any]:

@@ -11,21 +11,23 @@ from rich.table import Table
 
 from bench.figures import number
 from bench.peers.outcome import Crash
+from bench.peers.places import PLACES, Where
 from bench.peers.session import Line, Measured
 
-HEADS = ("", "enqueue/s", "bulk/s", "drain/s", "CPU a task", "idle commands/s", "after kill -9", "")
 
 
 def show(measured: Measured, console: Console) -> None:
     """Print a table: a row each, medians with their range."""
-    table = Table(*HEADS, title="one worker process on one core: medians (least - most)", title_justify="left")
+    where = PLACES[measured.on]
+    heads = ("", "enqueue/s", "bulk/s", "drain/s", "CPU a task", f"idle {where.asked}/s", "after kill -9", "")
+    table = Table(*heads, title="one worker process on one core: medians (least - most)", title_justify="left")
     for column in table.columns[1:6]:
         column.justify = "right"
     for lane, lines in measured.lanes.items():
         table.add_section()
-        table.add_row(f"[bold]AOF {lane}")
+        table.add_row(f"[bold]{where.lane_is} {lane}")
         for line in lines:
-            for row in rows(line):
+            for row in rows(line, where):
                 table.add_row(*row)
     console.print(table)
     console.print(*(f"{name}: {value}" for name, value in measured.facts.items()), sep="\n", style="dim", highlight=False)
@@ -37,12 +39,13 @@ def write(path: Path, measured: Measured) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(measured), indent=2) + b"\n")
 
 
-def rows(line: Line) -> list[tuple[str, ...]]:
+def rows(line: Line, where: Where) -> list[tuple[str, ...]]:
     """The cells of a name's rows, as the heads say."""
     wrong = f"[red]{len(line.invalid)} invalid" if line.invalid else ""
     if line.floors:
         submit, drain, plain = ([getattr(floor, name) for floor in line.floors] for name in ("submit", "drain", "set"))
-        return [("  Lua alone", "", spread(submit), spread(drain), "", "", "", wrong), ("  SET", "", spread(plain), *[""] * 5)]
+        loop, write = where.floor_is
+        return [(f"  {loop}", "", spread(submit), spread(drain), "", "", "", wrong), (f"  {write}", "", spread(plain), *[""] * 5)]
     if not line.runs:
         return [(f"  {line.name}", *[""] * 5, killed(line.crash), wrong)]
     runs = line.runs

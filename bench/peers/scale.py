@@ -23,6 +23,5 @@ QUICK = Scale(repeats=1, tasks=200, seconds=1, enqueued=500, idle_seconds=1, set
 
 WARM_UP = 200  # tasks of the first run, whose rate decides how many the others have
 WARM_SECONDS = 2.0  # a second run is made where the first was over sooner
-FLOOR = 500_000  # tasks of the loop without workers
 PAUSE = 0.1  # seconds that a task takes whose worker is killed: it has as many as it can then
 RECOVERY = 5  # seconds until tasks of a killed worker are given away, for peers that can be told

@@ -15,13 +15,14 @@ from msgspec import Struct, field
 
 from bench import machine
 from bench.errors import Invalid
-from bench.peers.broker import Broker, running
+from bench.peers.broker import Broker
 from bench.peers.catalogue import PEERS
 from bench.peers.cores import CORES, on_its_core
 from bench.peers.outcome import Crash, Run
 from bench.peers.own_run import Own, Web
 from bench.peers.peer_run import Bench
-from bench.peers.scale import FLOOR, PAUSE, RECOVERY, WARM_SECONDS, WARM_UP, Scale
+from bench.peers.places import OWN, PLACES, Where
+from bench.peers.scale import PAUSE, RECOVERY, WARM_SECONDS, WARM_UP, Scale
 from bench.place import folder
 
 Say = Callable[[str], None]
@@ -34,15 +35,20 @@ class Plan(Struct, frozen=True):
     lanes: tuple[str, ...]
     scale: Scale
     crash: bool
+    on: str = "redis"
+
+    @property
+    def where(self) -> Where:
+        return PLACES[self.on]
 
 
 class Floor(Struct):
-    """What Redis could do at all, a second."""
+    """What the server could do at all, a second."""
 
     tasks: int
     submit: float
     drain: float
-    set: float
+    set: float  # the plainest write
     right: int  # tasks that ended as they should
 
 
@@ -63,6 +69,7 @@ class Measured(Struct):
 
     facts: dict[str, object]
     lanes: dict[str, list[Line]]
+    on: str = "redis"
 
 
 def chosen(scale: Scale, repeats: int | None, tasks: int | None) -> Scale:
@@ -83,12 +90,13 @@ def measure(plan: Plan, say: Say) -> Measured:
     for lane in plan.lanes:
         names = plan.names
         if lanes:
-            kept = {"floor", "dolgo", best_safe(next(iter(lanes.values())))}
+            kept = {"floor", *OWN, best_safe(next(iter(lanes.values())))}
             names = tuple(name for name in names if name in kept)
-        with folder() as place, running(place, lane) as broker:
-            facts["redis"] = broker.version
-            lanes[lane] = Lane(names, plan, broker, place, lambda step, lane=lane: say(f"AOF {lane}: {step}")).measure()
-    return Measured(facts, lanes)
+        with folder() as place, plan.where.running(place, lane) as broker:
+            shown = f"{plan.where.lane_is} {lane}"
+            lanes[lane] = Lane(names, plan, broker, place, lambda step, shown=shown: say(f"{shown}: {step}")).measure()
+            facts.update(broker.versions)
+    return Measured(facts, lanes, plan.on)
 
 
 def best_safe(lines: list[Line]) -> str | None:
@@ -98,7 +106,7 @@ def best_safe(lines: list[Line]) -> str | None:
 
 
 class Lane:
-    """One Redis, and who is measured on it."""
+    """One server, and who is measured on it."""
 
     def __init__(self, names: tuple[str, ...], plan: Plan, broker: Broker, place: Path, say: Say) -> None:
         self._plan, self._broker, self._place, self._say = plan, broker, place, say
@@ -140,7 +148,7 @@ class Lane:
 
     def _once(self, line: Line) -> None:
         if line.name == "floor":
-            line.floors.append(self._floor(self._plan.scale.tasks or FLOOR))
+            line.floors.append(self._floor(self._plan.scale.tasks or self._plan.where.floor_tasks))
             return
         bench = self._bench(line.name)
         run = bench.run(self._tasks.get(line.name, WARM_UP), self._plan.scale)
@@ -159,16 +167,16 @@ class Lane:
         line.crash = crash
 
     def _bench(self, name: str, **environ: str) -> Bench | Own:
-        if name == "dolgo":
-            return Own(self._broker, self._place)
+        if name in OWN:
+            return Own(self._broker, self._place, OWN[name])
         return Bench(PEERS[name], self._broker, self._place, environ=environ)
 
     def _floor(self, tasks: int) -> Floor:
         self._broker.empty()
-        argv = on_its_core([sys.executable, "-m", "bench.peers.lua_floor", self._broker.url, str(tasks)])
+        argv = on_its_core([sys.executable, "-m", self._plan.where.floor, self._broker.url, str(tasks)])
         root = Path(__file__).parents[2]
         ran = subprocess.run(argv, cwd=root, capture_output=True, text=True, timeout=600, check=True)
         floor = msgspec.convert(json.loads(ran.stdout), Floor)
         if floor.right != tasks:
-            raise Invalid(f"the scripts ended {floor.right} of {tasks} tasks as they should")
+            raise Invalid(f"the plain loop ended {floor.right} of {tasks} tasks as they should")
         return floor

@@ -1,12 +1,13 @@
 """What the bench asks of a peer, and how: a program run by the peer's own Python that answers in JSON, a line each.
 
     ask.py ADAPTER facts                        its packages, its settings and why, the command of its worker
+    ask.py ADAPTER prepare                      makes what has to be there before the first task, on an empty store
     ask.py ADAPTER enqueue one|bulk TASKS       numbers 0 to TASKS - 1, one a task; ids go to $BENCH_IDS
     ask.py ADAPTER watch TASKS ENOUGH PATIENCE  a line at the first result in the store, one when there are enough or none came
     ask.py ADAPTER check                        how many of the tasks in $BENCH_IDS have their result, read as a user reads it
 
-Everything but `facts` uses the Redis at $BENCH_REDIS, and handlers write to $BENCH_LEDGER. Adapters use public interfaces only.
-This module needs no package but redis, which all peers bring.
+Everything but `facts` uses the Redis or the database at $BENCH_STORE, and handlers write to $BENCH_LEDGER. Adapters use public
+interfaces only. This module needs no package; on a Redis, redis is imported, which all peers bring that use one.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis
+if TYPE_CHECKING:
+    import redis
 
 IDS = Path(os.environ.get("BENCH_IDS", "ids"))
-URL = os.environ.get("BENCH_REDIS", "redis://127.0.0.1:6379/0")
+URL = os.environ.get("BENCH_STORE", "redis://127.0.0.1:6379/0")
+AMQP = os.environ.get("BENCH_AMQP", "")  # a RabbitMQ, for a peer that needs one
 PAUSE = float(os.environ.get("BENCH_PAUSE", "0"))  # seconds a task takes; 0 unless its worker is killed
 RECOVERY = float(os.environ.get("BENCH_RECOVERY", "0"))  # seconds until a dead worker's tasks are given away; 0: the default
 WARM = 10  # tasks that are enqueued before the clock starts: they connect
 AT_ONCE = 100  # awaited together, where many calls of an asynchronous interface are the bulk way
 STARTS_WITHIN = 90.0  # seconds that a worker may take to its first result
-LOOK = 0.005  # seconds between two looks at the store
+LOOK = 0.005  # seconds between two looks at the store, where a look costs it next to nothing
 
 
 def handle(n: int) -> int:
@@ -68,6 +71,10 @@ class Adapter:
     environ: dict[str, str] = {}  # noqa: RUF012  # of the worker
     settings: dict[str, str]  # what was set beside the defaults, and why
     after_a_kill: str  # what its documentation or source says of tasks a killed worker held
+    look: float = LOOK  # seconds between two looks at the store
+
+    def prepare(self) -> Any:
+        """Make what its documentation has made before the first task. May be a coroutine."""
 
     def put(self, n: int) -> Any:
         """Enqueue one task, as the peer's documentation does first; its id. May be a coroutine."""
@@ -85,7 +92,13 @@ class Adapter:
             ids += await asyncio.gather(*(self.put(n) for n in numbers[first : first + AT_ONCE]))
         return ids
 
-    def finished(self, store: redis.Redis, tasks: int) -> int:
+    def store(self) -> Any:
+        """What `finished` is handed: a connection of whoever watches."""
+        import redis
+
+        return redis.Redis.from_url(URL)
+
+    def finished(self, store: Any, tasks: int) -> int:
         """How many of so many tasks have their result in the store, by a command that costs the store next to nothing."""
         raise NotImplementedError
 
@@ -105,6 +118,8 @@ def main(adapter: Adapter) -> None:
     command, *rest = sys.argv[2:]
     if command == "facts":
         _say(_facts(adapter))
+    elif command == "prepare":
+        asyncio.run(_prepare(adapter))
     elif command == "enqueue":
         asyncio.run(_enqueue(adapter, rest[0], int(rest[1])))
     elif command == "watch":
@@ -124,6 +139,7 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in adapter.packages},
         "worker": adapter.worker,
         "environ": adapter.environ,
+        "prepares": type(adapter).prepare is not Adapter.prepare,
         "settings": adapter.settings,
         "bulk": adapter.bulk_is,
         "after_a_kill": adapter.after_a_kill,
@@ -132,6 +148,11 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
 
 async def _ready(answer: Any) -> Any:
     return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _prepare(adapter: Adapter) -> None:
+    await _ready(adapter.prepare())
+    _say({})
 
 
 async def _enqueue(adapter: Adapter, way: str, tasks: int) -> None:
@@ -151,12 +172,12 @@ async def _enqueue(adapter: Adapter, way: str, tasks: int) -> None:
 
 
 def _watch(adapter: Adapter, tasks: int, enough: int, patience: float) -> None:
-    store = redis.Redis.from_url(URL)
+    store = adapter.store()
     adapter.finished(store, tasks)
     _say({"event": "looking"})
     seen, since = 0, time.monotonic()
     while seen < enough and time.monotonic() < since + (patience if seen else max(patience, STARTS_WITHIN)):
-        time.sleep(LOOK)
+        time.sleep(adapter.look)
         now = adapter.finished(store, tasks)
         if now > seen:  # what is queued again may be counted for a moment and then not: that is no progress
             since = time.monotonic()

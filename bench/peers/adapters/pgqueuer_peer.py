@@ -1,0 +1,81 @@
+"""PgQueuer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import asyncpg
+from contract import RECOVERY, URL, ahandle
+from pgqueuer import AsyncpgDriver, PgQueuer
+from pgqueuer.models import Job
+from pgqueuer.queries import Queries
+from rows import Rows
+
+BATCH = 100
+KILLED = ("--batch-size", "50", "--max-concurrent-tasks", "100", "--heartbeat-timeout", str(RECOVERY))
+
+
+@asynccontextmanager
+async def main() -> AsyncIterator[PgQueuer]:
+    """What its worker runs."""
+    connection = await asyncpg.connect(URL)
+    pgq = PgQueuer(AsyncpgDriver(connection))
+
+    @pgq.entrypoint("nothing")
+    async def nothing(job: Job) -> None:
+        assert job.payload is not None
+        await ahandle(int(job.payload))
+
+    try:
+        yield pgq
+    finally:
+        await connection.close()
+
+
+class Peer(Rows):
+    packages = ("pgqueuer", "asyncpg", "uvloop")
+    worker = ("pgq", "run", "pgqueuer_peer:main", "--log-level", "ERROR", *(KILLED if RECOVERY else ("--batch-size", str(BATCH))))
+    settings = {  # noqa: RUF012
+        f"--batch-size {BATCH}": "jobs a claim takes, and ends that are written at once; the default is 10",
+        "--max-concurrent-tasks": "no bound, the default; where its worker is killed 100 with batches of 50, the most it allows, "
+        "because without a bound it would hold all that waits",
+        "durability": "durable, the default: all tables are logged",
+        "autovac": "as its guide on benchmarks and on autovacuum sets its tables",
+        "uvloop": "used where it is installed",
+        "results": "it keeps no return value: the status in its log counts as the result",
+        "psycopg": "in its environment for the one who watches; it runs on asyncpg",
+    }
+    after_a_kill = "picked again by another worker once its heartbeat is older than heartbeat_timeout (default: 30 s)"
+    bulk_is = "Queries.enqueue with lists, 1,000 at once"
+    counted = "SELECT count(*) FROM pgqueuer_log WHERE status = 'successful'"
+    # Its log holds no payload. Jobs are numbered in the order they came, and so are ids.
+    kept = "SELECT DISTINCT job_id, job_id FROM pgqueuer_log WHERE status = 'successful'"
+
+    def __init__(self) -> None:
+        self._queries: Queries | None = None
+
+    async def prepare(self) -> None:
+        queries = await self._connected()
+        await queries.install()
+        await queries.optimize_autovacuum()
+
+    async def put(self, n: int) -> int:
+        queries = await self._connected()
+        return (await queries.enqueue("nothing", b"%d" % n))[0]
+
+    async def bulk(self, numbers: Iterable[int]) -> list[int]:
+        wanted, ids, queries = list(numbers), [], await self._connected()
+        for first in range(0, len(wanted), 1_000):
+            some = [b"%d" % n for n in wanted[first : first + 1_000]]
+            ids += await queries.enqueue(["nothing"] * len(some), some, [0] * len(some))
+        return ids
+
+    def results(self, ids: list[int]) -> list[int | None]:
+        ended = super().results(ids)
+        return [None if found is None else n for n, found in enumerate(ended)]
+
+    async def _connected(self) -> Queries:
+        if self._queries is None:
+            self._queries = Queries(AsyncpgDriver(await asyncpg.connect(URL)))
+        return self._queries
