@@ -37,7 +37,7 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def place(server: str | None = None) -> Iterator[Place]:
-    """A place on SQLite or, given the URL of a Redis or a PostgreSQL, under a name that nobody else has. It is not tidied there."""
+    """A place on SQLite or, given the URL of a Redis or a PostgreSQL, under a name of its own; that is not tidied."""
     with folder() as path:
         yield Place(path, f"{server}?{_own_name(server)}" if server else f"sqlite:///{path}/dolgo.db", server)
 

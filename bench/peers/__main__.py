@@ -65,8 +65,12 @@ def chosen(asked: list[str] | None, there: tuple[str, ...], option: str) -> tupl
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description="Measure dolgo beside other task queues.")
     parser.add_argument("--on", choices=PLACES, default="redis", help="what all keep their tasks on; default: redis")
-    parser.add_argument("--only", type=lambda names: names.split(","), help="some of floor, dolgo and the peers, with commas between")
-    parser.add_argument("--lane", action="append", help="how the server keeps what it is told; repeatable; default: all, one by one")
+    parser.add_argument(
+        "--only", type=lambda names: names.split(","), help="some of floor, dolgo and the peers, with commas between"
+    )
+    parser.add_argument(
+        "--lane", action="append", help="how the server keeps what it is told; repeatable; default: all, one by one"
+    )
     parser.add_argument("--repeats", type=int, help=f"after one to warm up; default: {FULL.repeats}")
     parser.add_argument("--tasks", type=int, help=f"in a drain; default: as many as take {FULL.seconds:g} s")
     parser.add_argument("--no-kill", action="store_true", help="leave out what a killed worker loses")

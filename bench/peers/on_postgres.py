@@ -47,6 +47,10 @@ class OnPostgres:
         time.sleep(seconds)
         return (self._statements() - before) / seconds
 
+    def inside(self, statement: str) -> str:
+        """What psql answers in the measured database."""
+        return self._server.sql(statement, database=DATABASE)
+
     def beside(self, name: str) -> str:
         return self._beside.url(name)
 

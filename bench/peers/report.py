@@ -15,7 +15,6 @@ from bench.peers.places import PLACES, Where
 from bench.peers.session import Line, Measured
 
 
-
 def show(measured: Measured, console: Console) -> None:
     """Print a table: a row each, medians with their range."""
     where = PLACES[measured.on]

@@ -35,7 +35,7 @@ async def main() -> AsyncIterator[PgQueuer]:
 
 class Peer(Rows):
     packages = ("pgqueuer", "asyncpg", "uvloop")
-    worker = ("pgq", "run", "pgqueuer_peer:main", "--log-level", "ERROR", *(KILLED if RECOVERY else ("--batch-size", str(BATCH))))
+    worker = ("pgq", "run", "pgqueuer_peer:main", *(KILLED if RECOVERY else ("--batch-size", str(BATCH))))
     settings = {  # noqa: RUF012
         f"--batch-size {BATCH}": "jobs a claim takes, and ends that are written at once; the default is 10",
         "--max-concurrent-tasks": "no bound, the default; where its worker is killed 100 with batches of 50, the most it allows, "
