@@ -215,9 +215,7 @@ def main() -> int:
 
 
 def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.soak", description="Run dolgo on PostgreSQL for long."
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description="Run dolgo on PostgreSQL for long.")
     parser.add_argument("--minutes", type=float, default=15.0, help="default: 15")
     parser.add_argument("--rate", type=float, default=1_000.0, help="tasks a second; default: 1,000")
     parser.add_argument("--every", type=float, default=15.0, help="seconds between two looks; default: 15")

@@ -1,4 +1,4 @@
-"""`python -m bench.peers`: floors, dolgo and its peers on one Redis after the other, or on PostgreSQL: a table at the end, and a file of JSON."""
+"""`python -m bench.peers`: floors, dolgo and its peers on one server; a table at the end, and a file of JSON."""
 
 from __future__ import annotations
 

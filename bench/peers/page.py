@@ -1,4 +1,4 @@
-"""The tables of docs/explanation/performance.md, made from a file that `bench.peers` wrote: `python -m bench.peers.page FILE`
+"""The tables of docs/explanation/performance.md, made from files that `bench.peers` wrote: `python -m bench.peers.page [FILE …]`
 
 What stands between two marks in the page is replaced, so that no figure is copied by hand.
 """
@@ -15,12 +15,13 @@ import msgspec
 from bench.figures import number
 from bench.peers.outcome import Run
 from bench.peers.own_run import Web
+from bench.peers.places import PLACES, Where
 from bench.peers.report import killed, spread
 from bench.peers.session import Line, Measured
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
-RESULTS = Path(__file__).parents[1] / "results" / "peers.json"
-HEADS = ("", "enqueue/s", "bulk/s", "drain/s", "CPU a task", "idle commands/s", "worker killed")
+RESULTS = Path(__file__).parents[1] / "results"  # what is shown
+KEPT = ("peers.json", "peers-postgres.json")  # one that is not there yet is not shown
 
 
 def load(path: Path) -> Measured:
@@ -31,7 +32,7 @@ def load(path: Path) -> Measured:
 def filled(page: str, measured: Measured) -> str:
     """The page with its tables made anew."""
     for make in (rates, web, settings, machine):
-        name, table = make.__name__, make(measured)
+        name, table = make.__name__ + (f" on {measured.on}" if measured.on != "redis" else ""), make(measured)
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not mark.search(page):
             raise SystemExit(f"the page has no place for {name}")
@@ -41,15 +42,26 @@ def filled(page: str, measured: Measured) -> str:
 
 def rates(measured: Measured) -> str:
     """A table for each lane."""
+    where = PLACES[measured.on]
+    heads = ("", "enqueue/s", "bulk/s", "drain/s", "CPU a task", f"idle {where.asked}/s", "worker killed")
     return "\n\n".join(
-        f"AOF `{lane}`:\n\n{_table(HEADS, [_row(line) for line in lines])}" for lane, lines in measured.lanes.items()
+        f"{where.lane_is} `{lane}`:\n\n{_table(heads, [row for line in lines for row in _rows(line, where)])}"
+        for lane, lines in measured.lanes.items()
     )
 
 
+def _rows(line: Line, where: Where) -> list[tuple[str, ...]]:
+    return _floor(line, where) if line.floors else [_row(line)]
+
+
+def _floor(line: Line, where: Where) -> list[tuple[str, ...]]:
+    submit, drain, plain = (spread([getattr(floor, name) for floor in line.floors]) for name in ("submit", "drain", "set"))
+    loop, write = where.floor_is
+    one = [(f"*{write}*", plain, *[""] * 5)] if where.floor_is_one_by_one else []
+    return [(f"*{loop}*", "", submit, drain, "", "", ""), *one]
+
+
 def _row(line: Line) -> tuple[str, ...]:
-    if line.floors:
-        submit, drain = spread([floor.submit for floor in line.floors]), spread([floor.drain for floor in line.floors])
-        return ("*Lua alone*", "", submit, drain, "", "", "")
     fate = killed(line.crash, plain=True)
     if not line.runs:
         return (line.name, "", "", "invalid", "", "", fate)
@@ -70,11 +82,16 @@ def _figures(runs: list[Run], *, invalid: int) -> tuple[str, ...]:
 def web(measured: Measured) -> str:
     """What dolgo's clients saw over HTTP, lane by lane."""
     rows = []
+    many = len(PLACES[measured.on].own) > 1
     for lane, lines in measured.lanes.items():
-        for seen in [line.web for line in lines if line.web]:
+        for name, seen in [(line.name, line.web) for line in lines if line.web]:
             late = " and ".join(f"{number(median(values) * 1e3)} ms" for values in _times(seen))
-            rows.append((f"`{lane}`", spread([one.submit for one in seen]), spread([one.done for one in seen]), late))
-    return _table(("AOF", "submit/s, 32 connections", "submit → done/s, 32 connections", "1 connection, p50 and p99"), rows)
+            rows.append(
+                (name if many else f"`{lane}`", spread([one.submit for one in seen]), spread([one.done for one in seen]), late)
+            )
+    return _table(
+        ("" if many else "AOF", "submit/s, 32 connections", "submit → done/s, 32 connections", "1 connection, p50 and p99"), rows
+    )
 
 
 def _times(seen: list[Web]) -> tuple[list[float], list[float]]:
@@ -107,8 +124,13 @@ class Facts(msgspec.Struct):
 def machine(measured: Measured) -> str:
     """What it was measured on."""
     facts = measured.facts
-    of = f"{facts['cores']} cores ({facts['cpu']}), {facts['system']}, Python {facts['python']}, Redis {facts['redis']}"
+    of = f"{facts['cores']} cores ({facts['cpu']}), {facts['system']}, Python {facts['python']}, {_servers(facts)}"
     return f"Measured {facts['began']} UTC on {of}, load average {facts['load_average_at_start']:.2f} at the start."
+
+
+def _servers(facts: dict[str, object]) -> str:
+    names = {"redis": "Redis", "postgres": "PostgreSQL", "rabbitmq": "RabbitMQ"}
+    return ", ".join(f"{shown} {facts[name]}" for name, shown in names.items() if name in facts)
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -117,4 +139,7 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text("utf-8"), load(Path(sys.argv[1]) if sys.argv[1:] else RESULTS)), "utf-8")
+    text = PAGE.read_text("utf-8")
+    for path in map(Path, sys.argv[1:]) if sys.argv[1:] else filter(Path.exists, (RESULTS / name for name in KEPT)):
+        text = filled(text, load(path))
+    PAGE.write_text(text, "utf-8")

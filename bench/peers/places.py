@@ -23,6 +23,7 @@ class Where(Struct, frozen=True):
     floor: str  # the program that asks it what it could do at all
     floor_tasks: int
     floor_is: tuple[str, str]  # the loop, and the plainest write
+    floor_is_one_by_one: bool  # the plainest write is answered one by one, as enqueues are; else many are sent at once
     asked: str  # what it is sent by an idle worker
     own: Mapping[str, str | None]  # dolgo's turns: with which broker of messages, if with one
 
@@ -32,13 +33,13 @@ PLACES = {
     for where in [
         Where(
             name="redis", shown="Redis", lanes=tuple(on_redis.LANES), lane_is="AOF", running=on_redis.running,
-            floor="bench.peers.lua_floor", floor_tasks=500_000, floor_is=("Lua alone", "SET"), asked="commands",
+            floor="bench.peers.lua_floor", floor_tasks=500_000, floor_is=("Lua alone", "SET"), floor_is_one_by_one=False, asked="commands",
             own={"dolgo": None},
         ),
         Where(
             name="postgres", shown="PostgreSQL", lanes=tuple(on_postgres.LANES), lane_is="synchronous_commit",
             running=on_postgres.running, floor="bench.peers.sql_floor", floor_tasks=100_000,
-            floor_is=("SQL alone", "single INSERT"), asked="statements",
+            floor_is=("SQL alone", "single INSERT"), floor_is_one_by_one=True, asked="statements",
             own={"dolgo": None, "dolgo-rabbitmq": "amqp", "dolgo-nsq": "nsq"},
         ),
     ]

@@ -44,7 +44,8 @@ def rows(line: Line, where: Where) -> list[tuple[str, ...]]:
     if line.floors:
         submit, drain, plain = ([getattr(floor, name) for floor in line.floors] for name in ("submit", "drain", "set"))
         loop, write = where.floor_is
-        return [(f"  {loop}", "", spread(submit), spread(drain), "", "", "", wrong), (f"  {write}", "", spread(plain), *[""] * 5)]
+        one, many = (spread(plain), "") if where.floor_is_one_by_one else ("", spread(plain))
+        return [(f"  {loop}", "", spread(submit), spread(drain), "", "", "", wrong), (f"  {write}", one, many, *[""] * 5)]
     if not line.runs:
         return [(f"  {line.name}", *[""] * 5, killed(line.crash), wrong)]
     runs = line.runs

@@ -1,13 +1,14 @@
 """The floor of PostgreSQL: what it could do at all, asked by a plain loop. `python -m bench.peers.sql_floor URL TASKS`
 
 One table, one partial index over what can be claimed, results kept, a hundred tasks a statement: submit by unnest; settle what is
-held under its token and claim the next batch, in one statement and so in one commit. No workers, no types, no limits, no events, one
-queue. Beside it, plain INSERT statements of one row each, one after the other over one connection.
+held under its token and claim the next batch, in one statement and so in one commit. No workers, no types, no limits, no events,
+one queue. Beside it, plain INSERT statements of one row each, one after the other over one connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -39,7 +40,9 @@ UPDATE task SET state = 2, token = $1, lease_until = extract(epoch FROM now()) +
 RETURNING task.n, task.payload
 """
 INSERT = "INSERT INTO single (n, payload) VALUES ($1, $2)"
-RIGHT = "SELECT count(*) FROM task WHERE state = 3 AND convert_from(payload, 'UTF8') = '{\"n\":' || convert_from(result, 'UTF8') || '}'"
+RIGHT = """
+SELECT count(*) FROM task WHERE state = 3 AND convert_from(payload, 'UTF8') = format('{"n":%s}', convert_from(result, 'UTF8'))
+"""
 
 
 class Loop:
@@ -92,7 +95,7 @@ async def main(url: str, tasks: int) -> None:
     marks.append(time.perf_counter())
     right = await loop.right()
     await connection.close()
-    submit, drain, plain = (end - begin for begin, end in zip(marks, marks[1:], strict=False))
+    submit, drain, plain = (end - begin for begin, end in itertools.pairwise(marks))
     print(json.dumps({"tasks": tasks, "submit": tasks / submit, "drain": tasks / drain, "set": single / plain, "right": right}))
 
 

@@ -46,9 +46,9 @@ class Peer(Rows):
         else "False, the default",
     }
     after_a_kill = (
-        "acknowledged when ended: RabbitMQ gives it out again when the connection is gone"
+        "acknowledged when ended: RabbitMQ gives it out again as soon as the connection is gone"
         if LATE
-        else "acknowledged when received by the pool: what ran is lost, what was prefetched comes again when the connection is gone"
+        else "acknowledged when received by the pool: what ran is lost, what was prefetched comes again as above"
     )
     counted = "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS'"
 

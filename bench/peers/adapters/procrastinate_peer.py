@@ -45,7 +45,7 @@ class Peer(Rows):
         "delete_jobs never": "the default: what became of a job is kept. A return value is not: its status counts as the result",
         "--log-level error": "writes nothing for each task",
     }
-    after_a_kill = "stays `doing` for good, unless one adds the periodic task of its guide on stalled jobs, as is done here (it looks each second)"
+    after_a_kill = "stays `doing`, unless one adds the periodic task of its guide on stalled jobs; here it looks each second"
     bulk_is = "Task.batch_defer_async, 1,000 at once"
     counted = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded' AND task_name = 'nothing'"
     kept = "SELECT id, (args->>'n')::int FROM procrastinate_jobs WHERE status = 'succeeded' AND task_name = 'nothing'"
