@@ -33,7 +33,8 @@ PLACES = {
     for where in [
         Where(
             name="redis", shown="Redis", lanes=tuple(on_redis.LANES), lane_is="AOF", running=on_redis.running,
-            floor="bench.peers.lua_floor", floor_tasks=500_000, floor_is=("Lua alone", "SET"), floor_is_one_by_one=False, asked="commands",
+            floor="bench.peers.lua_floor", floor_tasks=500_000,
+            floor_is=("Lua alone", "SET"), floor_is_one_by_one=False, asked="commands",
             own={"dolgo": None},
         ),
         Where(
