@@ -20,6 +20,7 @@ class Where(Struct, frozen=True):
     lanes: tuple[str, ...]  # ways it may be set, by how it keeps what it is told
     lane_is: str  # what tells one lane from another
     running: Callable[[Path, str], AbstractContextManager[Broker]]
+    least: int  # tasks of a drain: fewer could be over between two looks at the store
     floor: str  # the program that asks it what it could do at all
     floor_tasks: int
     floor_is: tuple[str, str]  # the loop, and the plainest write
@@ -33,13 +34,14 @@ PLACES = {
     for where in [
         Where(
             name="redis", shown="Redis", lanes=tuple(on_redis.LANES), lane_is="AOF", running=on_redis.running,
+            least=200,
             floor="bench.peers.lua_floor", floor_tasks=500_000,
             floor_is=("Lua alone", "SET"), floor_is_one_by_one=False, asked="commands",
             own={"dolgo": None},
         ),
         Where(
             name="postgres", shown="PostgreSQL", lanes=tuple(on_postgres.LANES), lane_is="synchronous_commit",
-            running=on_postgres.running, floor="bench.peers.sql_floor", floor_tasks=100_000,
+            running=on_postgres.running, least=2_000, floor="bench.peers.sql_floor", floor_tasks=100_000,
             floor_is=("SQL alone", "single INSERT"), floor_is_one_by_one=True, asked="statements",
             own={"dolgo": None, "dolgo-rabbitmq": "amqp", "dolgo-nsq": "nsq"},
         ),

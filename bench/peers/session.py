@@ -22,7 +22,7 @@ from bench.peers.outcome import Crash, Run
 from bench.peers.own_run import Own, Web
 from bench.peers.peer_run import Bench
 from bench.peers.places import OWN, PLACES, Where
-from bench.peers.scale import PAUSE, RECOVERY, WARM_SECONDS, WARM_UP, Scale
+from bench.peers.scale import PAUSE, RECOVERY, WARM_SECONDS, Scale
 from bench.place import folder
 
 Say = Callable[[str], None]
@@ -135,23 +135,24 @@ class Lane:
             line.invalid.append(f"{step}: {error}")
 
     def _warm_up(self, line: Line) -> None:
+        least = self._plan.where.least
         if line.name == "floor":
-            self._floor(WARM_UP)
+            self._floor(least)
             return
         bench = self._bench(line.name)
         line.facts = bench.facts
-        scale = msgspec.structs.replace(self._plan.scale, enqueued=WARM_UP, idle_seconds=0.1, settle_seconds=0)
-        rate = bench.run(WARM_UP, scale).drain
-        if rate * WARM_SECONDS > WARM_UP:  # so few tell too little of one so fast
+        scale = msgspec.structs.replace(self._plan.scale, enqueued=least, idle_seconds=0.1, settle_seconds=0)
+        rate = bench.run(least, scale).drain
+        if rate * WARM_SECONDS > least:  # so few tell too little of one so fast
             rate = bench.run(round(rate * WARM_SECONDS), scale).drain
-        self._tasks[line.name] = self._plan.scale.tasks or max(WARM_UP, int(round(rate * self._plan.scale.seconds, -2)))
+        self._tasks[line.name] = max(least, self._plan.scale.tasks or int(round(rate * self._plan.scale.seconds, -2)))
 
     def _once(self, line: Line) -> None:
         if line.name == "floor":
             line.floors.append(self._floor(self._plan.scale.tasks or self._plan.where.floor_tasks))
             return
         bench = self._bench(line.name)
-        run = bench.run(self._tasks.get(line.name, WARM_UP), self._plan.scale)
+        run = bench.run(self._tasks.get(line.name, self._plan.where.least), self._plan.scale)
         if not run.delivery.exact:
             raise Invalid(f"tasks did not end as they should: {run.delivery}")
         line.runs.append(run)

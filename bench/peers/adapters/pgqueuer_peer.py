@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 
 import asyncpg
+import uvloop
 from contract import RECOVERY, URL, ahandle
 from pgqueuer import AsyncpgDriver, PgQueuer
 from pgqueuer.models import Job
@@ -13,12 +16,16 @@ from pgqueuer.queries import Queries
 from rows import Rows
 
 BATCH = 100
-KILLED = ("--batch-size", "50", "--max-concurrent-tasks", "100", "--heartbeat-timeout", str(RECOVERY))
+KILLED = {"batch_size": 50, "max_concurrent_tasks": 100, "heartbeat_timeout": timedelta(seconds=RECOVERY)}
 
 
-@asynccontextmanager
-async def main() -> AsyncIterator[PgQueuer]:
-    """What its worker runs."""
+def work() -> None:
+    """What its worker runs. `pgq run` is the same, and breaks with the newest version of its package for options."""
+    options: dict[str, Any] = KILLED if RECOVERY else {"batch_size": BATCH}
+    uvloop.run(_work(options))
+
+
+async def _work(options: dict[str, Any]) -> None:
     connection = await asyncpg.connect(URL)
     pgq = PgQueuer(AsyncpgDriver(connection))
 
@@ -27,18 +34,15 @@ async def main() -> AsyncIterator[PgQueuer]:
         assert job.payload is not None
         await ahandle(int(job.payload))
 
-    try:
-        yield pgq
-    finally:
-        await connection.close()
+    await pgq.run(**options)
 
 
 class Peer(Rows):
     packages = ("pgqueuer", "asyncpg", "uvloop")
-    worker = ("pgq", "run", "pgqueuer_peer:main", *(KILLED if RECOVERY else ("--batch-size", str(BATCH))))
+    worker = (sys.executable, "-c", "import pgqueuer_peer; pgqueuer_peer.work()")
     settings = {  # noqa: RUF012
-        f"--batch-size {BATCH}": "jobs a claim takes, and ends that are written at once; the default is 10",
-        "--max-concurrent-tasks": "no bound, the default; where its worker is killed 100 with batches of 50, the most it allows, "
+        f"batch_size {BATCH}": "jobs a claim takes, and ends that are written at once; the default is 10",
+        "max_concurrent_tasks": "no bound, the default; where its worker is killed 100 with batches of 50, the most it allows, "
         "because without a bound it would hold all that waits",
         "durability": "durable, the default: all tables are logged",
         "autovac": "as its guide on benchmarks and on autovacuum sets its tables",

@@ -11,7 +11,7 @@ from contract import URL, Adapter
 class Rows(Adapter):
     """A peer with tables."""
 
-    look = 0.1  # seconds: a look counts rows, and the database shares its core
+    look = 0.05  # seconds: a look counts rows, and the database shares its core
     counted: str  # a statement that counts tasks that have ended well
     kept: str  # a statement that answers ids and numbers of tasks that have ended well
 
