@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 AT_ONCE ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench bench-peers faults lock
+.PHONY: help install run test check fmt bench bench-peers bench-soak faults lock
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,10 +57,16 @@ bench: install ## measure against floors in one run, print ratios
 	@scripts/need-system wrk
 	$(BIN)/python -m bench $(ARGS)
 
-bench-peers: install ## measure dolgo beside other task queues on Redis
+bench-peers: install ## measure dolgo beside other task queues on Redis, or with ARGS="--on postgres" there
 	@scripts/need-system wrk
-	@scripts/need-system redis-server
+	@scripts/need-system $(if $(findstring postgres,$(ARGS)),postgres,redis-server)
+	@$(if $(findstring postgres,$(ARGS)),scripts/need-system rabbitmq-server)
+	@$(if $(findstring postgres,$(ARGS)),$(BIN)/python -m tests.nsq_server)
 	$(BIN)/python -m bench.peers $(ARGS)
+
+bench-soak: install ## run dolgo on PostgreSQL for a quarter of an hour, watch its tables
+	@scripts/need-system postgres
+	$(BIN)/python -m bench.soak $(ARGS)
 
 faults: install ## kill, freeze and break for an hour, e.g. make faults ARGS="--store sqlite --cycles 50 --tasks 2000"
 	@scripts/need-system redis-server

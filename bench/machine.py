@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LIBRARIES = ("dolgo", "starlette", "uvicorn", "uvloop", "httptools", "msgspec", "redis", "hiredis")
+LIBRARIES = ("dolgo", "starlette", "uvicorn", "uvloop", "httptools", "msgspec", "redis", "hiredis", "asyncpg", "aio-pika")
 
 
 def facts() -> dict[str, object]:

@@ -160,6 +160,7 @@ class Soak:
                 raise Invalid(f"{tasks - seen} of {tasks} tasks are missing")
 
 
+# Of the table; `bench.peers.page` shows the same.
 HEADS = ("minute", "done/s", "wait", "CPU a task", "`task` MiB", "dead", "vacuums", "all MiB", "dead in all")
 
 

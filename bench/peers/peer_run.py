@@ -49,7 +49,7 @@ class Bench:
         enqueue = self._alone("one", scale.enqueued)
         bulk = self._alone("bulk", scale.enqueued) if self.facts["bulk"] else None
         self._fresh()
-        self._enqueue("one", tasks)
+        self._enqueue(self.facts["fill"], tasks)
         with self._watching(tasks, tasks, PATIENCE) as watch, self._worker() as worker:
             drain, cpu = _drained(watch, worker, tasks)
             idle = idleness(self._broker, scale)
@@ -59,7 +59,7 @@ class Bench:
     def crash(self, tasks: int, patience: float) -> Crash:
         """Kill the worker and all its children when a third is done, and the next at two thirds; see what becomes of the rest."""
         self._fresh()
-        self._enqueue("one", tasks)
+        self._enqueue(self.facts["fill"], tasks)
         finished = []
         for enough in (tasks // 3, tasks * 2 // 3):
             with self._watching(tasks, enough, patience) as watch, self._worker() as worker:

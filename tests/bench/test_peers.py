@@ -17,12 +17,13 @@ import redis
 
 from bench import quiet
 from bench.errors import Invalid
-from bench.peers import lua_floor, page, peer_run, report, session, venvs
-from bench.peers.broker import Broker, running
+from bench.peers import lua_floor, on_redis, page, peer_run, report, session, venvs
+from bench.peers.broker import Broker
 from bench.peers.catalogue import PEERS, Peer
 from bench.peers.outcome import Crash, Delivery, Run, delivered
 from bench.peers.own_run import Own
 from bench.peers.peer_run import ADAPTERS, Bench
+from bench.peers.places import PLACES
 from bench.peers.scale import QUICK
 from bench.place import place
 from tests.missing import need
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.timeout(240)  # interpreters are started, on a machine 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     need("redis-server")
-    with running(tmp_path, "none") as found:
+    with on_redis.running(tmp_path, "none") as found:
         yield found
 
 
@@ -95,7 +96,7 @@ def test_one_that_fails_is_shown_and_does_not_end_the_run(toy: Path, broker: Bro
     assert not lines["forgetful"].runs
     assert "results came into the store" in lines["forgetful"].invalid[0]
     assert len(lines["toy"].runs) == 1
-    assert "invalid" in report.rows(lines["forgetful"])[0][-1]
+    assert "invalid" in report.rows(lines["forgetful"], PLACES["redis"])[0][-1]
 
 
 def test_the_ledger_tells_what_was_begun_never_and_twice(tmp_path: Path) -> None:
@@ -191,9 +192,10 @@ def test_the_page_shows_what_was_measured_and_says_which_runs_were_invalid() -> 
 
 
 def test_the_figures_on_the_page_are_those_of_the_file_that_is_kept() -> None:
-    if page.RESULTS.exists():
-        text = page.PAGE.read_text("utf-8")
-        assert page.filled(text, page.load(page.RESULTS)) == text
+    text = page.PAGE.read_text("utf-8")
+    for path in [page.RESULTS / name for name in page.KEPT]:
+        if path.exists():
+            assert page.filled(text, page.load(path)) == text, path.name
 
 
 def test_commands_of_others_are_counted_and_those_of_the_looks_are_not(broker: Broker) -> None:

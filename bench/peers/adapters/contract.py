@@ -82,6 +82,8 @@ class Adapter:
 
     bulk_is: str = ""  # the documented way to enqueue many; empty if there is none
 
+    fill: str = "one"  # the way in which a store is filled before it is drained
+
     def bulk(self, numbers: Iterable[int]) -> Any:
         """Enqueue many; their ids. May be a coroutine. By default AT_ONCE calls of `put` are awaited together."""
         return self._together(list(numbers))
@@ -142,6 +144,7 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "prepares": type(adapter).prepare is not Adapter.prepare,
         "settings": adapter.settings,
         "bulk": adapter.bulk_is,
+        "fill": adapter.fill,
         "after_a_kill": adapter.after_a_kill,
     }
 

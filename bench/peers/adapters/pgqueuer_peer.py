@@ -52,6 +52,7 @@ class Peer(Rows):
     }
     after_a_kill = "picked again by another worker once its heartbeat is older than heartbeat_timeout (default: 30 s)"
     bulk_is = "Queries.enqueue with lists, 1,000 at once"
+    fill = "bulk"  # one by one would take longer than the drain
     counted = "SELECT count(*) FROM pgqueuer_log WHERE status = 'successful'"
     # Its log holds no payload. Jobs are numbered in the order they came, and so are ids.
     kept = "SELECT DISTINCT job_id, job_id FROM pgqueuer_log WHERE status = 'successful'"

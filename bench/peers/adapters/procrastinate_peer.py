@@ -47,6 +47,7 @@ class Peer(Rows):
     }
     after_a_kill = "stays `doing`, unless one adds the periodic task of its guide on stalled jobs; here it looks each second"
     bulk_is = "Task.batch_defer_async, 1,000 at once"
+    fill = "bulk"  # one by one would take longer than the drain
     counted = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded' AND task_name = 'nothing'"
     kept = "SELECT id, (args->>'n')::int FROM procrastinate_jobs WHERE status = 'succeeded' AND task_name = 'nothing'"
 
