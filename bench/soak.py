@@ -57,6 +57,13 @@ class Sample(Struct, frozen=True):
     tables: dict[str, Size]
 
 
+class Soaked(Struct, frozen=True):
+    """What came of a run."""
+
+    facts: dict[str, object]
+    samples: list[Sample]
+
+
 class Feed(threading.Thread):
     """Submits numbered tasks at a steady rate until told to stop."""
 
@@ -160,7 +167,6 @@ class Soak:
                 raise Invalid(f"{tasks - seen} of {tasks} tasks are missing")
 
 
-# Of the table; `bench.peers.page` shows the same.
 HEADS = ("minute", "done/s", "wait", "CPU a task", "`task` MiB", "dead", "vacuums", "all MiB", "dead in all")
 
 
@@ -198,7 +204,13 @@ def main() -> int:
     options = _options().parse_args()
     seconds, every = (10.0, 2.0) if options.quick else (options.minutes * 60, options.every)
     talk = Console(stderr=True, highlight=False)
-    facts = {**machine.facts(), "rate": options.rate, "keep": options.keep, "seconds": seconds}
+    facts = {
+        **machine.facts(),
+        "rate": options.rate,
+        "keep": options.keep,
+        "seconds": seconds,
+        "began": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+    }
     try:
         with folder() as home, on_postgres.running(home, "on") as server:
             facts.update(server.versions)
@@ -210,7 +222,7 @@ def main() -> int:
     for cells in lines(samples):
         table.add_row(*cells)
     Console(width=None if sys.stdout.isatty() else 150).print(table)
-    options.out.write_bytes(msgspec.json.format(msgspec.json.encode({"facts": facts, "samples": samples}), indent=2) + b"\n")
+    options.out.write_bytes(msgspec.json.format(msgspec.json.encode(Soaked(facts, samples)), indent=2) + b"\n")
     talk.print(f"[dim]written to {options.out}")
     return 0
 

@@ -18,26 +18,36 @@ from bench.peers.own_run import Web
 from bench.peers.places import PLACES, Where
 from bench.peers.report import killed, spread
 from bench.peers.session import Line, Measured
+from bench.soak import HEADS, Soaked
+from bench.soak import lines as soaked_lines
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
 RESULTS = Path(__file__).parents[1] / "results"  # what is shown
-KEPT = ("peers.json", "peers-postgres.json")  # one that is not there yet is not shown
+KEPT = ("peers.json", "peers-postgres.json", "soak.json")  # one that is not there yet is not shown
 
 
-def load(path: Path) -> Measured:
+def load(path: Path) -> Measured | Soaked:
     """What was measured."""
-    return msgspec.json.decode(path.read_bytes(), type=Measured)
+    return msgspec.json.decode(path.read_bytes(), type=Soaked if path.name.startswith("soak") else Measured)
 
 
-def filled(page: str, measured: Measured) -> str:
+def filled(page: str, measured: Measured | Soaked) -> str:
     """The page with its tables made anew."""
-    for make in (rates, web, settings, machine):
-        name, table = make.__name__ + (f" on {measured.on}" if measured.on != "redis" else ""), make(measured)
+    for name, table in _tables(measured).items():
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not mark.search(page):
             raise SystemExit(f"the page has no place for {name}")
         page = mark.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", page, count=1)
     return page
+
+
+def _tables(measured: Measured | Soaked) -> dict[str, str]:
+    """What stands between two marks, by the name of the first."""
+    if isinstance(measured, Soaked):
+        return {"soak": f"{_table(HEADS, soaked_lines(measured.samples))}\n\n{machine(measured.facts)}"}
+    on = f" on {measured.on}" if measured.on != "redis" else ""
+    tables = {make.__name__: make(measured) for make in (rates, web, settings)}
+    return {f"{name}{on}": table for name, table in {**tables, "machine": machine(measured.facts)}.items()}
 
 
 def rates(measured: Measured) -> str:
@@ -121,9 +131,8 @@ class Facts(msgspec.Struct):
     after_a_kill: str
 
 
-def machine(measured: Measured) -> str:
+def machine(facts: dict[str, object]) -> str:
     """What it was measured on."""
-    facts = measured.facts
     of = f"{facts['cores']} cores ({facts['cpu']}), {facts['system']}, Python {facts['python']}, {_servers(facts)}"
     return f"Measured {facts['began']} UTC on {of}, load average {facts['load_average_at_start']:.2f} at the start."
 

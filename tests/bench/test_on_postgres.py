@@ -150,6 +150,19 @@ def test_a_quick_soak_tells_sizes_and_dead_rows_over_time(tmp_path: Path) -> Non
     assert samples[-1]["tables"]["task"]["bytes"] > 0
 
 
+def test_the_page_shows_a_soak() -> None:
+    def sample(minute: int, begun: int) -> soak.Sample:
+        return soak.Sample(minute * 60, begun + 5, begun, begun / 1_000, {"task": soak.Size(5, 70, 2**20, 2**20, minute)})
+
+    machine = {
+        "cores": 2, "cpu": "c", "system": "s", "python": "3", "postgres": "15", "began": "now", "load_average_at_start": 0.1,
+    }  # fmt: skip
+    samples = [sample(minute, minute * 60_000) for minute in range(1, 61)]
+    shown = page.filled(page.PAGE.read_text("utf-8"), soak.Soaked(machine, samples))
+    assert "| 60.0 | 1,000 | 5 | 1,000 µs | 2.0 | 70 | 60 | 2.0 | 70 |" in shown
+    assert len(soak.lines(samples)) == soak.SHOWN
+
+
 def test_a_soak_that_loses_a_task_is_invalid(server: OnPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak.Ledger, "lines", lambda self: 10**9)  # as if all had been begun at once
     monkeypatch.setattr(soak, "delivered", lambda *_, **__: Delivery(9, never=1, twice=0, without_result=0))
