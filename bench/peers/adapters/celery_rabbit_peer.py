@@ -38,8 +38,8 @@ class Peer(Rows):
         "RabbitMQ": "a durable queue, messages persistent, as is the default",
         "confirm_publish": "an enqueue that is answered is kept; off by default",
         "db+postgresql": "results in PostgreSQL, because those of the backend rpc reach only the process that enqueued",
-        "--pool prefork --concurrency 1": "one child: only a child keeps its connection to the database, with `solo` each result "
-        "makes a new one and the rate was a tenth",
+        "--pool prefork --concurrency 1": "one child: only a child keeps its connection to the database; "
+        "with `solo` each result makes a new one",
         "worker_prefetch_multiplier 128": "its guide on optimizing: many short tasks want a large multiplier, as 50 or 150",
         "worker_disable_rate_limits": "no rate limits are used",
         "--without-gossip, -mingle, -heartbeat": "one worker has nobody to talk to",
@@ -50,7 +50,7 @@ class Peer(Rows):
     after_a_kill = (
         "acknowledged when ended: RabbitMQ gives it out again as soon as the connection is gone"
         if LATE
-        else "acknowledged when received by the pool: what ran is lost, what was prefetched comes again as above"
+        else "acknowledged when received by the pool: what ran is lost, what was prefetched comes again at once"
     )
     counted = "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS'"
 
