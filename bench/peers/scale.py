@@ -21,6 +21,7 @@ class Scale(Struct, frozen=True):
 FULL = Scale(repeats=3, tasks=None, seconds=8, enqueued=10_000, idle_seconds=10, settle_seconds=3, crashed=600, patience=90)
 QUICK = Scale(repeats=1, tasks=200, seconds=1, enqueued=500, idle_seconds=1, settle_seconds=0, crashed=300, patience=15)
 
+WARM_UP = 200  # tasks enqueued in the first run
 WARM_SECONDS = 2.0  # a second run is made where the first was over sooner
 PAUSE = 0.1  # seconds that a task takes whose worker is killed: it has as many as it can then
 RECOVERY = 5  # seconds until tasks of a killed worker are given away, for peers that can be told

@@ -22,7 +22,7 @@ from bench.peers.outcome import Crash, Run
 from bench.peers.own_run import Own, Web
 from bench.peers.peer_run import Bench
 from bench.peers.places import OWN, PLACES, Where
-from bench.peers.scale import PAUSE, RECOVERY, WARM_SECONDS, Scale
+from bench.peers.scale import PAUSE, RECOVERY, WARM_SECONDS, WARM_UP, Scale
 from bench.place import folder
 
 Say = Callable[[str], None]
@@ -141,7 +141,7 @@ class Lane:
             return
         bench = self._bench(line.name)
         line.facts = bench.facts
-        scale = msgspec.structs.replace(self._plan.scale, enqueued=least, idle_seconds=0.1, settle_seconds=0)
+        scale = msgspec.structs.replace(self._plan.scale, enqueued=WARM_UP, idle_seconds=0.1, settle_seconds=0)
         rate = bench.run(least, scale).drain
         if rate * WARM_SECONDS > least:  # so few tell too little of one so fast
             rate = bench.run(round(rate * WARM_SECONDS), scale).drain
