@@ -61,7 +61,7 @@ class Loop:
             await self._connection.execute(SUBMIT, time.time(), list(batch), [b'{"n":%d}' % n for n in batch])
 
     async def drain(self, token: str = TOKEN) -> None:
-        """Claim and settle until nothing is ready."""
+        """Claim and settle until nothing is ready; all but the first batch under `token`."""
         held = await self._connection.fetch(TURN, TOKEN, [], [], BATCH)
         while held:
             ended = [row["n"] for row in held], [row["payload"][5:-1] for row in held]
