@@ -37,29 +37,30 @@ class Ringing:
     def __init__(self, server: Server) -> None:
         self.name = secrets.token_hex(4)  # by which this process knows its own notices
         self._server = server
-        self._last = 0
-        self._work = False
+        self._last = 0  # the newest event that was committed
+        self._work = False  # something may have become claimable that nobody was told of
         self._told_at = 0.0
-        self._going = False  # a notice goes with a commit that is under way
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
 
-    def due(self, last: int, work: bool) -> str | None:
-        """What goes with the commit of event `last` (0: none), None for nothing."""
-        self._last, self._work = max(self._last, last), self._work or work
+    def due(self, work: bool) -> str | None:
+        """How the notice begins that goes with the next commit, the number of its last event being the rest. None: none does."""
         now = time.monotonic()
         if now - self._told_at < RING_EVERY:
-            if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(RING_EVERY, self._soon)
             return None
-        self._told_at, self._going = now, True
-        return self._notice()
+        self._told_at = now
+        return self._notice(self._work or work)
 
-    def told(self) -> None:
-        """A commit was made, and with it the notice, if there was one to go with it."""
-        if self._going:
-            self._going = self._work = False
+    def committed(self, last: int, work: bool, *, told: bool) -> None:
+        """A commit was made, of events up to `last` (0: none); a notice went with it, or is sent soon."""
+        self._last = max(self._last, last)
+        if told:
+            self._work = False
             self._stop()
+            return
+        self._work = self._work or work
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(RING_EVERY, self._soon)
 
     async def close(self) -> None:
         """Wait for what is being told. Calling it twice is harmless."""
@@ -67,8 +68,8 @@ class Ringing:
         if self._telling is not None:
             await asyncio.gather(self._telling, return_exceptions=True)
 
-    def _notice(self) -> str:
-        return f"{self.name} {self._last} {self._work:d}"
+    def _notice(self, work: bool) -> str:
+        return f"{self.name} {work:d}"
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -78,7 +79,7 @@ class Ringing:
     def _soon(self) -> None:
         self._timer = None
         self._told_at = time.monotonic()
-        notice, self._work = self._notice(), False
+        notice, self._work = f"{self._notice(self._work)} {self._last}", False
         self._telling = asyncio.create_task(self._tell(notice))
 
     async def _tell(self, notice: str) -> None:
@@ -151,6 +152,6 @@ class Listener:
             self._heard(await self._newest(), None)
 
     def _notified(self, _connection: object, _pid: int, _channel: str, notice: object) -> None:
-        name, last, work = str(notice).split(" ")
+        name, work, last = str(notice).split(" ")
         if name != self._own:
             self._heard(int(last), work == "1")

@@ -51,8 +51,9 @@ class Server:
         ((now,),) = await self.reader.run("now")
         return float(now)
 
-    async def transact(self, begin: str, work: Work[Answer], *, again: bool, size: int = 0) -> Answer:
+    async def transact(self, begin: str | None, work: Work[Answer], *, again: bool, size: int = 0) -> Answer:
         """What `work` answers, once it is committed; `begin` opens the transaction and takes its locks. `size`: bytes it writes.
+        Without `begin`, `work` runs one statement, which is a transaction of its own.
 
         What others stood in the way of, or a cut connection has undone, is done again; so is what may have been committed
         already, if doing it `again` is harmless. Raises StoreUnavailable; and what `work` raises, rolled back."""
@@ -93,23 +94,28 @@ class Attempt:
         """Whether all of it may be done once more."""
         return again or not self._committing
 
-    async def run(self, begin: str, work: Work[Answer]) -> Answer:
+    async def run(self, begin: str | None, work: Work[Answer]) -> Answer:
         """What `work` answers, once it is committed. Raises anything, and then nothing was committed unless it was cut."""
         try:
             async with asyncio.timeout(self._within):
+                if begin is None:
+                    self._committing = True
+                    return await work(self._connection)
                 await self._connection.execute(begin)
                 answer = await work(self._connection)
                 self._committing = True
                 await self._connection.execute("COMMIT")
         except BaseException as error:
-            await self._roll_back(error)
+            await self._roll_back(error, begun=begin is not None)
             raise
         return answer
 
-    async def _roll_back(self, error: BaseException) -> None:
+    async def _roll_back(self, error: BaseException, *, begun: bool) -> None:
         """After a failure of PostgreSQL's or of ours. What was given up on half-way cannot be spoken to any more."""
         if isinstance(error, (TimeoutError, asyncio.CancelledError)) or cut(error):
             self._connection.terminate()
+            return
+        if not begun:
             return
         try:
             async with asyncio.timeout(ANSWERS_WITHIN):

@@ -19,9 +19,9 @@ from dolgo.store.postgres.gathered import Gathered
 from dolgo.store.postgres.lines import Lines
 from dolgo.store.postgres.opening import open_server
 from dolgo.store.postgres.server import Server
-from dolgo.store.postgres.tail import Row, Tail
+from dolgo.store.postgres.tail import Tail
 from dolgo.store.postgres.url import parse
-from dolgo.store.postgres.writer import Writer
+from dolgo.store.postgres.writer import News, Writer
 from dolgo.task.types import (
     Change,
     Details,
@@ -69,13 +69,14 @@ class PostgresStore(Store):
 
     # -- news of commits
 
-    def _committed(self, first_seq: int, events: Sequence[Row], work: bool) -> None:
+    def _committed(self, news: News) -> None:
         """A commit of this process. After its callers were answered."""
-        self._ringing.told()
-        if events:
-            self._tail.add(first_seq, events)
+        if news.events or news.work:
+            self._ringing.committed(news.last, news.work, told=news.told)
+        if news.events:
+            self._tail.add(news.first_seq, news.events)
             self.log.ring()
-        if work:
+        if news.work:
             self.work.ring()
 
     def _heard(self, newest: int, work: bool | None) -> None:

@@ -27,7 +27,7 @@ async def submit(turn: Turn, calls: Sequence[Call]) -> list[Submitted]:
     gathered: list[NewTask] = []
     answers: list[Submitted] = []
     for tasks, puts, notes in calls:
-        if notes or any(map(_is_checked, tasks)):
+        if notes or any(map(is_checked, tasks)):
             await _insert_unchecked(turn, gathered)  # what was submitted before stands before it
             gathered = []
             answers.append(await _submit_checked(turn, records, tasks, puts, notes))
@@ -57,12 +57,12 @@ async def _name_lines(turn: Turn, calls: Sequence[Call]) -> None:
     await turn.lines.numbers(turn.connection, {(task.queue, task.type, task.hash) for tasks, _, _ in calls for task in tasks})
 
 
-def _is_checked(task: NewTask) -> bool:
+def is_checked(task: NewTask) -> bool:
     """Whether something may stand in its way."""
     return task.unique_key is not None or len(task.depends_on) > 0
 
 
-def _is_plain(task: NewTask) -> bool:
+def is_plain(task: NewTask) -> bool:
     """Whether it uses none of the columns that most tasks leave empty."""
     return (
         task.timeout is task.keep is task.expires_at is None
@@ -102,13 +102,13 @@ def _full_row(turn: Turn, task: NewTask, state: int | None = None) -> Row:
 
 
 async def _insert_unchecked(turn: Turn, tasks: Sequence[NewTask]) -> None:
-    plain = [_plain_row(turn, task) for task in tasks if _is_plain(task)]
+    plain = [_plain_row(turn, task) for task in tasks if is_plain(task)]
     if plain:
         plain.sort(key=_id)
         await turn.run_rows("submit", plain, _size, turn.now)
         _inserted(turn, plain)
     if len(plain) < len(tasks):
-        await _insert_full(turn, [_full_row(turn, task) for task in tasks if not _is_plain(task)])
+        await _insert_full(turn, [_full_row(turn, task) for task in tasks if not is_plain(task)])
 
 
 async def _insert_full(turn: Turn, rows: Sequence[Row]) -> list[int]:

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncpg.exceptions import UniqueViolationError
 
 from dolgo.errors import QueueFull, StoreUnavailable
 from dolgo.store.base import Clock
 from dolgo.store.batch import MOST_TAKEN, MOST_WAITING, PATIENCE, Operation
+from dolgo.store.postgres import quick
 from dolgo.store.postgres.edges import follow
 from dolgo.store.postgres.lines import Lines
 from dolgo.store.postgres.rows import EventRow
@@ -27,9 +28,25 @@ MOST_BYTES = 16 * 2**20  # of payloads and results in a batch, about
 HARMLESS = frozenset({"settle", "note", "renew", "forget", "gate", "clamp"})  # to be done twice
 MEETINGS = 3  # tries of a submit while other processes submit the same ids
 
-Committed = Callable[[int, Sequence[EventRow], bool], None]  # the first event's number, the events, whether there is new work
-Notify = Callable[[int, bool], str | None]  # the newest event's number, whether there is work → what others are told
-Outcome = tuple[list[Any], list[Turn]]  # the answers of a batch, exceptions among them, and what was committed
+Arguments = Mapping[str, Sequence[Any]]  # of all calls, by verb
+Answered = tuple[Mapping[str, Sequence[Any]], "News"]  # the answers of all calls, by verb, and what was committed
+Committed = Callable[["News"], None]
+Notify = Callable[[bool], str | None]  # whether there is work → how the notice begins that goes with a commit, None for none
+Outcome = tuple[list[Any], list["News"]]  # the answers of a batch, exceptions among them, and what was committed
+
+
+class News(NamedTuple):
+    """What a commit brought."""
+
+    first_seq: int  # the first event's number
+    events: Sequence[EventRow]
+    work: bool  # something may have become claimable
+    told: bool  # a notice to other processes went with it
+
+    @property
+    def last(self) -> int:
+        """The newest event's number, 0 if there is none."""
+        return self.first_seq + len(self.events) - 1 if self.events else 0
 
 
 class Sized(Operation):
@@ -91,10 +108,10 @@ class Writer:
     async def _run(self) -> None:
         try:
             while batch := self._take():
-                answers, turns = await self._commit_or_explain(batch)
+                answers, commits = await self._commit_or_explain(batch)
                 self._answer(batch, answers)
-                for turn in turns:
-                    self._committed(turn.first_seq, turn.events, turn.work)
+                for news in commits:
+                    self._committed(news)
         finally:
             self._runner = None
 
@@ -157,19 +174,19 @@ class Writer:
 
     async def _commit_one_by_one(self, batch: Sequence[Sized]) -> Outcome:
         answers: list[Any] = []
-        turns: list[Turn] = []
+        commits: list[News] = []
         for operation in batch:
             try:
-                answer, turn = await self._commit_alone(operation)
+                answer, news = await self._commit_alone(operation)
             except StoreUnavailable as error:
-                return answers + [error] * (len(batch) - len(answers)), turns
+                return answers + [error] * (len(batch) - len(answers)), commits
             except Exception as error:  # its caller is told, and the others go on
                 log.error("An operation (%s) could not be written: %s", operation.verb, error)
                 answers.append(error)
                 continue
             answers += answer
-            turns += turn
-        return answers, turns
+            commits += news
+        return answers, commits
 
     async def _commit_alone(self, operation: Sized) -> Outcome:
         for _ in range(MEETINGS - 1):
@@ -184,43 +201,57 @@ class Writer:
         for operation in batch:
             calls.setdefault(operation.verb, []).append(operation)
         arguments = {verb: [operation.argument for operation in operations] for verb, operations in calls.items()}
-
-        async def work(connection: Connection) -> tuple[dict[int, Any], Turn]:
-            return await self._work(connection, calls, arguments, verbs)
-
+        size = sum(operation.size for operation in batch)
         try:
-            answers, turn = await self._server.transact(
-                opening(arguments), work, again=_harmless(arguments), size=sum(operation.size for operation in batch)
-            )
+            plain = quick.plain(arguments, self._lines, size) if verbs is VERBS else None
+            done = None if plain is None else await self._write_quickly(plain, arguments, size)
+            answered, news = done or await self._write(arguments, verbs, size)
         except BaseException:
             self._lines.drop()  # some may have been made by what was rolled back
             raise
-        return [answers[id(operation)] for operation in batch], [turn]
+        answers = {
+            id(operation): answer
+            for verb, operations in calls.items()
+            for operation, answer in zip(operations, answered[verb], strict=True)
+        }
+        return [answers[id(operation)] for operation in batch], [news]
 
-    async def _work(
-        self, connection: Connection, calls: Mapping[str, list[Sized]], arguments: Mapping[str, list[Any]],
-        verbs: Mapping[str, Verb],
-    ) -> tuple[dict[int, Any], Turn]:  # fmt: skip
-        turn = Turn(connection, self._lines, await look(connection), None if self._clock is None else self._clock())
-        answers: dict[int, Any] = {}
-        for verb, write in verbs.items():
-            if verb in calls:
-                answered = await write(turn, arguments[verb])
-                answers.update(zip(map(id, calls[verb]), answered, strict=True))
+    async def _write_quickly(self, plain: quick.Plain, arguments: Arguments, size: int) -> Answered | None:
+        """In one way to the server. None: nothing was done, it takes more than one."""
+        told = self._notify(plain.work)
+        now = self._now()
+
+        async def work(connection: Connection) -> quick.Written | None:
+            return await quick.write(connection, plain, self._lines, now, (self._server.address.channel, told))
+
+        written = await self._server.transact(None, work, again=_harmless(arguments), size=size)
+        if written is None:
+            return None
+        news = News(written.first_seq, written.events, plain.work, told is not None and len(written.events) > 0)
+        return written.answers, news
+
+    async def _write(self, arguments: Arguments, verbs: Mapping[str, Verb], size: int) -> Answered:
+        async def work(connection: Connection) -> Answered:
+            return await self._work(connection, arguments, verbs)
+
+        return await self._server.transact(opening(arguments), work, again=_harmless(arguments), size=size)
+
+    async def _work(self, connection: Connection, arguments: Arguments, verbs: Mapping[str, Verb]) -> Answered:
+        turn = Turn(connection, self._lines, await look(connection), self._now())
+        answers = {verb: await write(turn, arguments[verb]) for verb, write in verbs.items() if verb in arguments}
         await follow(turn)
         await turn.finish()
-        await self._tell(turn)
-        return answers, turn
-
-    async def _tell(self, turn: Turn) -> None:
-        if not turn.events and not turn.work:
-            return
-        told = self._notify(turn.first_seq + len(turn.events) - 1 if turn.events else 0, turn.work)
+        news = News(turn.first_seq, turn.events, turn.work, told=False)
+        told = self._notify(news.work) if news.events or news.work else None
         if told is not None:
-            await turn.run("tell", self._server.address.channel, told)
+            await turn.run("tell", self._server.address.channel, f"{told} {news.last}")
+        return answers, news._replace(told=told is not None)
+
+    def _now(self) -> float | None:
+        return None if self._clock is None else self._clock()
 
 
-def _harmless(arguments: Mapping[str, list[Any]]) -> bool:
+def _harmless(arguments: Arguments) -> bool:
     """Whether a batch may be written again when nobody knows if it was."""
     plain = not any(puts or notes for _, puts, notes in arguments.get("submit", ()))
     return plain and arguments.keys() <= HARMLESS | {"submit"}

@@ -226,3 +226,7 @@ WHERE body.id = ANY($1::text[])
 
 -- name: tell                the other processes, once this is committed; in: channel, what
 SELECT pg_notify($1, $2)
+
+-- name: quick               a plain batch, in a transaction of its own; in and out: see `quick_1` in sql/0002.sql
+SELECT * FROM quick_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25, $26, $27, $28, $29)
