@@ -1,8 +1,8 @@
 """Plain batches in one way to the server: submits, ends and claims that no rule but the order of tasks has a say in.
 
 Whether the batch is one is seen here; whether the store has gates, limit keys, dependents or what is due is seen by the
-statement, which then does nothing. The verbs of `writes.py` do it, one statement after the other: what is written is
-the same.
+statement, which then does nothing. The verbs of `writes.py` do it then, one statement after the other: what is written is the
+same.
 """
 
 from __future__ import annotations

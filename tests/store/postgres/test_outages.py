@@ -142,6 +142,7 @@ async def test_what_the_bell_did_not_tell_is_found_by_looking(
 ) -> None:
     deaf, other = await opened(), await opened()
     monkeypatch.setattr("dolgo.store.postgres.bell.Ringing.due", lambda *_: None)
+    monkeypatch.setattr("dolgo.store.postgres.bell.Ringing.committed", lambda *_, **__: None)
     work, log = deaf.work.count, deaf.log.count
     await submit(other)
     assert await deaf.work.wait(work, BACK_WITHIN)

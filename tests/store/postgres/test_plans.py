@@ -1,14 +1,15 @@
 """Every statement finds its rows by an index, however many others there are."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from dolgo.store.postgres import PostgresStore, pages, reads
+from dolgo.store.postgres.link import Link
 from dolgo.store.postgres.rows import TASK_COLUMNS
 from dolgo.store.postgres.sql import QUERIES
 from dolgo.task.types import Query, Status
@@ -24,7 +25,7 @@ LARGE = {"task", "final", "body", "edge", "note", "log", "keyed_line", "record"}
 def filling(many: int) -> str:
     """SQL that makes so many tasks of each kind."""
     return f"""
-    INSERT INTO line (queue, type, hash, ready) VALUES ('default', 'echo', 'h1', {many});
+    INSERT INTO line (n, queue, type, hash, ready) OVERRIDING SYSTEM VALUE VALUES (1, 'default', 'echo', 'h1', {many});
     INSERT INTO body (n, id, line, priority, max_attempts, created_at, payload, limit_key)
         SELECT n, lpad(n::text, 6, '0'), 1, 5, 1, n, '1', CASE WHEN n % 5 = 4 THEN 'key' || n ELSE '' END
         FROM generate_series(1, {5 * many}) AS n;
@@ -52,15 +53,27 @@ EMPTY = """
     DELETE FROM note; DELETE FROM log; DELETE FROM record; ALTER SEQUENCE line_n_seq RESTART;
     """
 
-Explain = Callable[[str, Sequence[Any]], Awaitable[int]]
+
+class Filled(NamedTuple):
+    """A store that holds many tasks, as far as the transaction goes that it is in."""
+
+    writing: Link
+
+    async def looks(self, sql: str, values: Sequence[Any]) -> int:
+        """How many rows of the large tables a statement looks at. What it does is undone."""
+        connection = await self.writing.ready()
+        await connection.execute("SAVEPOINT before")
+        rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING false) {sql}", *values, timeout=60)
+        await connection.execute("ROLLBACK TO before")
+        return _rows(json.loads(rows[0][0])[0]["Plan"])
 
 
 @asynccontextmanager
-async def filled(known: str) -> AsyncIterator[Explain]:
-    """Counts how many rows of the large tables a statement looks at.
+async def filled(known: str, schema: str) -> AsyncIterator[Filled]:
+    """A store with many tasks of each kind, in a transaction.
 
-    PostgreSQL plans by what it knows of the tables: all that is in them, nothing yet, or how it was when there was little."""
-    store = PostgresStore(f"{postgres_url()}?schema=plans_{known}")
+    PostgreSQL plans by what it knows of the tables, which are new in each schema: all that is in them, nothing yet, or how it was when there was little."""
+    store = PostgresStore(f"{postgres_url()}?schema={schema}_{known}")
     await store.open()
     try:
         connection = await store._server.writing.ready()
@@ -69,13 +82,7 @@ async def filled(known: str) -> AsyncIterator[Explain]:
             await connection.execute(filling(10) + "ANALYZE;" + EMPTY, timeout=60)
         await connection.execute(filling(MANY) + ("ANALYZE" if known == "all" else ""), timeout=60)
 
-        async def count(sql: str, values: Sequence[Any]) -> int:
-            await connection.execute("SAVEPOINT before")
-            rows = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING false) {sql}", *values, timeout=60)
-            await connection.execute("ROLLBACK TO before")
-            return _rows(json.loads(rows[0][0])[0]["Plan"])
-
-        yield count
+        yield Filled(store._server.writing)
         await connection.execute("ROLLBACK")
     finally:
         await store.close()
@@ -163,13 +170,38 @@ PAGES = [  # how many rows there are to look at, and the query
 
 @pytest.mark.parametrize("known", ["all", "nothing", "little"])
 async def test_no_statement_looks_at_more_rows_than_it_must(known: str) -> None:
-    async with filled(known) as looks:
+    async with filled(known, "plans") as store:
+        looks = store.looks
         found = {name: await looks(QUERIES[name], values) for name, values in CALLS}
         found["get"] = await looks(reads._TASKS, [["000004", ONE]])
         for scanned, query in PAGES:
             text, values = pages._statement(query, TASK_COLUMNS)
             found[str(query)] = await looks(text, [query.limit, scanned, *values])
     assert {name: rows for name, rows in found.items() if rows > MOST.get(name, 300)} == {}
+
+
+ROWS_READ = (
+    "SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables "
+    "WHERE schemaname = current_schema()"
+)
+BATCH: tuple[Any, ...] = (
+    0.5,
+    *(["new"], [1], [0.0], [None], [0.0], [5], [1], [None], [b"1"]),
+    *([HELD], [f"{HELD:06}"], [f"{HELD:x}.0"], [1], [5], [b"1"], [None], [0], [0], [0]),
+    *(["w"], [5], [30.0], ["{1}"], [1], 2, b"", "channel", None),
+)
+
+
+@pytest.mark.parametrize("known", ["all", "nothing", "little"])
+async def test_a_plain_batch_looks_at_no_more_rows_than_it_must(known: str) -> None:
+    async with filled(known, "batch") as store:
+        connection = await store.writing.ready()
+        await connection.execute("DELETE FROM keyed_line")
+        before = dict(await connection.fetch(ROWS_READ))
+        taken = await connection.fetch(QUERIES["quick"], *BATCH)
+        assert [row["place"] for row in taken] == [1, 1, 1, 1, 1, 0]
+        after = dict(await connection.fetch(ROWS_READ))
+        assert {name: rows - before[name] for name, rows in after.items() if rows - before[name] > 50} == {}
 
 
 def test_every_statement_is_used() -> None:

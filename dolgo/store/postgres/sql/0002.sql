@@ -18,7 +18,8 @@ CREATE FUNCTION quick_1(given double precision, ids text[], lines integer[], lea
 RETURNS TABLE (place integer, at double precision, seq bigint, next_due double precision, rank double precision, id text, token text,
     line integer, payload bytea, attempt integer, failures bigint, losses bigint, max_attempts bigint, suspect boolean, tags text,
     deferrals bigint, generation integer, timeout double precision, limit_key text, extras bytea, run_at double precision)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan -- to plan a claim takes as long as to do it
+AS $$
 #variable_conflict use_column
 DECLARE
     lock_key CONSTANT integer := hashtext('dolgo ' || current_schema());
@@ -40,7 +41,8 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(lock_key, 1);
     now_ := coalesce(given, extract(epoch FROM clock_timestamp())::float8);
     IF cardinality(tokens) > 0 THEN
-        SELECT EXISTS (SELECT 1 FROM gate) OR EXISTS (SELECT 1 FROM edge WHERE open AND parent = ANY (ended_ids)) INTO ruled;
+        -- `open::int`, or it might walk along all that wait
+        SELECT EXISTS (SELECT 1 FROM gate) OR EXISTS (SELECT 1 FROM edge WHERE parent = ANY (ended_ids) AND open::int = 1) INTO ruled;
         IF ruled THEN
             RETURN;
         END IF;
