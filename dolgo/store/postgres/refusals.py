@@ -18,6 +18,7 @@ PASSING = {
     "3D000": "the database is gone",
     "3F000": "the schema is gone",
     "42501": "its user may not do this any more",
+    "42883": "its functions are gone",
     "42P01": "its tables are gone",
     "42P05": "prepared statements of others are in the way: a PgBouncer on the way needs pool_mode = session",
     "53": "it is out of resources",

@@ -19,6 +19,7 @@ from dolgo.store.findings import Finding, Level, Verdict
 from dolgo.store.postgres import PostgresStore, doctor, doctor_kept
 from dolgo.store.postgres.doctor_kept import KEPT
 from dolgo.store.postgres.doctor_look import Look
+from dolgo.store.postgres.sql import MIGRATIONS
 from dolgo.store.postgres.url import parse
 from tests.postgres_server import PostgresServer, need_postgres
 from tests.redis_server import free_port
@@ -76,7 +77,7 @@ def test_nothing_is_wrong_with_a_postgresql_as_it_comes(start: Start) -> None:
     assert worse(url) == {}
     asyncio.run(used(url))
     assert worse(url) == {}
-    assert "version 1 of the data" in found(url)["schema"].found
+    assert f"version {max(MIGRATIONS)} of the data" in found(url)["schema"].found
 
 
 def test_every_check_speaks_of_it_but_those_that_do_not_apply(start: Start) -> None:

@@ -72,7 +72,8 @@ class Filled(NamedTuple):
 async def filled(known: str, schema: str) -> AsyncIterator[Filled]:
     """A store with many tasks of each kind, in a transaction.
 
-    PostgreSQL plans by what it knows of the tables, which are new in each schema: all that is in them, nothing yet, or how it was when there was little."""
+    PostgreSQL plans by what it knows of the tables, which are new in each schema: all that is in them, nothing yet, or how it was
+    when there was little."""
     store = PostgresStore(f"{postgres_url()}?schema={schema}_{known}")
     await store.open()
     try:
