@@ -265,7 +265,7 @@ async def test_a_schema_that_was_dropped_is_said_and_one_that_was_made_anew_is_u
     store = await opened()
     await submit(store)
     server.sql("DROP SCHEMA dolgo CASCADE")
-    with pytest.raises(StoreUnavailable, match="its (tables|functions) are gone"):
+    with pytest.raises(StoreUnavailable, match=r"its (tables|functions) are gone"):
         await submit(store)
     await opened()
     id = await eventually(store)
