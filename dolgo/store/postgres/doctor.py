@@ -17,7 +17,7 @@ from dolgo.store.postgres.sql import MIGRATIONS
 from dolgo.store.postgres.url import Address, parse
 
 PATIENCE = 5.0  # seconds for an answer
-SLOW_PING = 0.01  # seconds; every call costs one way there and back, and a transaction several
+SLOW_PING = 0.01  # seconds; every call costs one way there and back, and some transactions several
 SKEW = 5.0  # seconds between two clocks that nobody need mind
 FULL_SHARE = 0.8  # of max_connections in use
 OURS = 3  # connections of each process
@@ -136,7 +136,9 @@ def _clock(look: Look) -> Verdict:
 def _latency(look: Look) -> Verdict:
     text = f"an answer takes {look.latency * 1000:.2f} ms"
     if look.latency > SLOW_PING:
-        return warn(text, "Every transaction costs several: run dolgo near its PostgreSQL, or see what keeps it busy.")
+        return warn(
+            text, "Every transaction costs one, and many cost several: run dolgo near its PostgreSQL, or see what keeps it busy."
+        )
     return ok(text)
 
 
