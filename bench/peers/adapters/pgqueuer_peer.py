@@ -45,7 +45,7 @@ class Peer(Rows):
         "max_concurrent_tasks": "no bound, the default; where its worker is killed 100 with batches of 50, the most it allows, "
         "because without a bound it would hold all that waits",
         "durability": "durable, the default: all tables are logged",
-        "autovac": "as its guide on benchmarks and on autovacuum sets its tables",
+        "autovac": "`optimize_autovacuum()` of its queries, called once",
         "uvloop": "used where it is installed",
         "results": "it keeps no return value: the status in its log counts as the result",
         "psycopg": "in its environment for the one who watches; it runs on asyncpg",
