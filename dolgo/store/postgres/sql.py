@@ -9,7 +9,7 @@ from typing import Any
 
 from asyncpg import Connection
 
-__all__ = ["MIGRATIONS", "QUERIES", "Connection", "Record", "row", "rows", "run", "value"]
+__all__ = ["MIGRATIONS", "QUERIES", "Connection", "Record", "row", "rows"]
 
 Record = Sequence[Any]  # a row, by place; asyncpg has no type for it that says so
 
@@ -48,14 +48,3 @@ async def row(connection: Connection, name: str, *values: Any) -> Record | None:
     """The first row, None if there is none."""
     answer: Record | None = await connection.fetchrow(QUERIES[name], *values)
     return answer
-
-
-async def value(connection: Connection, name: str, *values: Any) -> Any:
-    """The first value of the first row, None if there is none."""
-    return await connection.fetchval(QUERIES[name], *values)
-
-
-async def run(connection: Connection, name: str, *values: Any) -> int:
-    """How many rows it changed."""
-    status: str = await connection.execute(QUERIES[name], *values)
-    return int(status.rpartition(" ")[2])
