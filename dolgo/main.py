@@ -50,7 +50,7 @@ from dolgo.task.follow import Follow
 from dolgo.task.health import Health
 from dolgo.task.herald import Herald
 from dolgo.task.ids import Ids
-from dolgo.task.manager import Manager, Rules, untold
+from dolgo.task.manager import Manager, Rules
 from dolgo.task.notify import Notify
 from dolgo.task.schedules import Schedules
 from dolgo.task.tokens import Tokens
@@ -98,7 +98,7 @@ class Parts:
         types = Announced(store)
         self.manager = Manager(
             store, rules=_rules(settings), types=types, notify=self.notify, fleet=self.fleet, clock=time.time,
-            tell=self.herald.tell if self.herald else untold,
+            tell=self.herald.tell if self.herald else None,
         )  # fmt: skip
         self.schedules = Schedules(store, self.manager)
         keeping = Keeping(settings.lease, settings.keep, settings.event_keep, settings.event_limit)

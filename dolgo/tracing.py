@@ -57,6 +57,11 @@ def passed_on(extras: bytes | None) -> bytes | None:
     return _encode(found) if found.traceparent else None
 
 
+def is_set_up() -> bool:
+    """Whether somebody takes spans. It costs a microsecond to ask: who is asked often keeps the answer."""
+    return INSTALLED and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def submitted(sent: Trace | None, type: str) -> bytes | None:
     """The extras of a task that is submitted now. With OpenTelemetry there is a producer's span of it."""
     if not INSTALLED:

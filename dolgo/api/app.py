@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dolgo import tracing
 from dolgo.api import audit, bulk, events, listing, logs, metrics, pages, queues, resources, schedules, socket, submit, tasks
 from dolgo.api import health as probes
 from dolgo.api.access.entrance import Entrance
@@ -231,5 +232,8 @@ def create(
     """The ASGI application. `local`: it listens on this machine alone, so it answers to no other name than this machine's."""
     document = spec(routes, version)
     described = Answer(200, msgspec.json.encode(document))
-    api = Api(manager, fleet, plans, follow, health, limits, version, described, page(document), audit, figures, tally)
+    api = Api(
+        manager, fleet, plans, follow, health, limits, version, described, page(document), audit, figures, tally,
+        spans=tracing.is_set_up(),
+    )  # fmt: skip
     return App(api, routes, entrance, local=local)

@@ -28,9 +28,14 @@ async def list_audit(api: Api, call: Call) -> Answer:
     return answer(AuditPage([_shown(entry) for entry in found], following))
 
 
+def is_noted(route: Route) -> bool:
+    """Whether what is done by this route belongs into the audit log."""
+    return route.scope in NOTED and route.method not in SAFE
+
+
 async def note(api: Api, route: Route, call: Call) -> None:
-    """Put what was done into the audit log, if it belongs there. It is done: a log that cannot be written does not undo it."""
-    if route.scope not in NOTED or route.method in SAFE or call.query.get("dry_run"):
+    """Put what was done into the audit log. It is done: a log that cannot be written does not undo it."""
+    if call.query.get("dry_run"):
         return
     did, of_task = call.did, route.of is Of.TASK
     entry = Entry(

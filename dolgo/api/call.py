@@ -76,20 +76,36 @@ Reply = Answer | Streamed | Upgraded
 class Call:
     """A request: what its path names, its query, its headers, and its body on demand."""
 
-    __slots__ = ("_receive", "caller", "did", "headers", "name", "path", "query", "query_string", "upgrade")
+    __slots__ = ("_receive", "_scope", "caller", "did", "headers", "name", "query")
 
     def __init__(
         self, scope: Scope, receive: Receive, *, name: str, query: Mapping[str, Any], headers: Headers, caller: Caller
     ) -> None:
-        self.path: str = scope["path"]
-        self.query_string: bytes = scope["query_string"]
         self.name = name  # the task, type or queue the path names; empty where it names none
         self.query = query  # parameters as their readers made them; one that was not sent is not in it
         self.headers = headers  # by lower-case name
         self.caller = caller
         self.did = NOTHING_MORE
-        self.upgrade: Callable[[tuple[Header, ...]], Any] | None = scope.get("extensions", {}).get("dolgo.upgrade")
+        self._scope = scope
         self._receive = receive
+
+    @property
+    def path(self) -> str:
+        """What the path is, as sent."""
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def query_string(self) -> bytes:
+        """The query, as sent."""
+        query: bytes = self._scope["query_string"]
+        return query
+
+    @property
+    def upgrade(self) -> Callable[[tuple[Header, ...]], Any] | None:
+        """Ends HTTP on this connection, if that was offered."""
+        upgrade: Callable[[tuple[Header, ...]], Any] | None = self._scope.get("extensions", {}).get("dolgo.upgrade")
+        return upgrade
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises UnsupportedMediaType, TooLarge before more than `limit` bytes are held, and Gone."""
@@ -97,17 +113,24 @@ class Call:
         length = self.headers.get(b"content-length", b"0")
         if len(length) > LONGEST_LENGTH or int(length) > limit:
             raise _too_large(limit)
-        chunks, size, more = [], 0, True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise Gone
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > limit:
-                raise _too_large(limit)
-            more = message.get("more_body", False)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        body, more = await self._piece()
+        if not more and len(body) <= limit:
+            return body
+        pieces, size = [body], len(body)
+        while more and size <= limit:
+            body, more = await self._piece()
+            pieces.append(body)
+            size += len(body)
+        if size > limit:
+            raise _too_large(limit)
+        return b"".join(pieces)
+
+    async def _piece(self) -> tuple[bytes, bool]:
+        """What has come of the body, and whether there may be more. Raises Gone."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        return message.get("body", b""), message.get("more_body", False)
 
     async def while_there(self, work: Awaitable[T]) -> T:
         """What `work` answers. Raises Gone, and cancels it, if the client goes away meanwhile. Read the body before."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from dolgo.api import audit, guard, problem
 from dolgo.api.access import limits
+from dolgo.api.access.caller import ANYBODY
 from dolgo.api.access.entrance import Entrance
 from dolgo.api.call import Answer, Call, Gone, Headers, Receive, Reply, Scope, Send
 from dolgo.api.lasting import last
@@ -17,20 +18,45 @@ from dolgo.api.query import read_query
 from dolgo.api.route import Route
 from dolgo.errors import MethodNotAllowed, NotFound, Refused
 from dolgo.metrics.catalog import LATENCY, REQUESTS
+from dolgo.metrics.tally import Spread, Tally
 
 log = logging.getLogger("dolgo.api")
 
 QUERIES_KEPT = 200
-UNKNOWN = ("other", "other")
-_CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
 SHOWN = 200  # characters of a path that are repeated in an error
+
+
+class Served:
+    """A route as it is served: what has to be known of it for every request, worked out once."""
+
+    def __init__(self, route: Route, tally: Tally) -> None:
+        self.route = route
+        self.noted = audit.is_noted(route)
+        self.traffic = Traffic(tally, route.method, route.path)
+
+
+class Traffic:
+    """Counts what was answered under an address as it stands in the list of routes."""
+
+    def __init__(self, tally: Tally, *address: str) -> None:
+        self._tally = tally
+        self._address = address
+        self._answered = [(*address, f"{first}xx") for first in range(6)]
+        self._spread: Spread | None = None
+
+    def count(self, status: int, seconds: float | None) -> None:
+        """An answer, and how long it took if that says anything."""
+        self._tally.count(REQUESTS, self._answered[status // 100])
+        if seconds is not None:
+            self._spread = self._spread or self._tally.spread(LATENCY, self._address)
+            self._spread.add(seconds)
 
 
 class Place:
     """A part of the paths: which handlers end here, and where they go on."""
 
     def __init__(self) -> None:
-        self.routes: dict[str, Route] = {}
+        self.routes: dict[str, Served] = {}
         self.parts: dict[str, Place] = {}
         self.any: Place | None = None  # behind a part that may be anything
 
@@ -54,12 +80,13 @@ class App:
         self._entrance = entrance
         self._local = local
         self._queries: dict[tuple[str, str, bytes], Mapping[str, Any]] = {}
+        self._unknown = Traffic(api.tally, "other", "other")  # what clients make up is one address
         self._root = Place()
         for route in routes:
             place = self._root
             for part in route.path.split("/")[1:]:
                 place = place.at(part)
-            place.routes[route.method] = route
+            place.routes[route.method] = Served(route, api.tally)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +101,9 @@ class App:
         except Exception:
             log.exception("%s %r failed", scope["method"], scope["path"][:SHOWN])
             answer = problem.broken()
-        self._count(scope, answer.status, perf_counter() - began)
+        waits = b"wait=" in scope["query_string"]  # it takes as long as was asked for
+        traffic: Traffic = scope.get("traffic", self._unknown)
+        traffic.count(answer.status, None if waits else perf_counter() - began)
         if isinstance(answer, Answer):
             await _send(answer, send, bodiless=scope["method"] == "HEAD")
         else:
@@ -82,7 +111,7 @@ class App:
 
     async def _may_stay(self, scope: Scope) -> bool:
         """Whether who asked for what lasts would still be let in."""
-        route = self._find(scope["path"])[0].routes["GET"]
+        route = self._find(scope["path"])[0].routes["GET"].route
         return await self._entrance.lets_stay(route, _headers(scope))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
@@ -90,26 +119,21 @@ class App:
         guard.check(scope["method"], headers, local=self._local)
         place, name = self._find(scope["path"])
         method = scope["method"]
-        route = place.routes.get("GET" if method == "HEAD" else method)
-        if route is None:
+        served = place.routes.get("GET" if method == "HEAD" else method)
+        if served is None:
             refused = MethodNotAllowed(f"{scope['path'][:SHOWN]} takes {place.allow()}, not {method[:SHOWN]}.")
             return problem.refusal(refused, ((b"allow", place.allow().encode()),))
-        scope["route"] = (route.method, route.path)
-        caller = await self._entrance.caller(route, headers)
+        scope["traffic"] = served.traffic
+        route = served.route
+        caller = ANYBODY if self._entrance.lies_open(headers) else await self._entrance.caller(route, headers)
         query = self._query(route, scope["query_string"])
         call = Call(scope, receive, name=name, query=query, headers=headers, caller=caller)
         if caller.limited:
             await limits.check(self._api, route, call)
         answer = await route.handler(self._api, call)
-        await audit.note(self._api, route, call)
+        if served.noted:
+            await audit.note(self._api, route, call)
         return answer
-
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        """By the address as it stands in the list of routes: what clients make up is one address."""
-        route = scope.get("route", UNKNOWN)
-        self._api.tally.count(REQUESTS, (*route, _CLASSES[status // 100]))
-        if b"wait=" not in scope["query_string"]:  # it takes as long as was asked for
-            self._api.tally.spread(LATENCY, route).add(seconds)
 
     def _query(self, route: Route, raw: bytes) -> Mapping[str, Any]:
         """The parameters of a query. Clients send few different ones, so these are read once."""

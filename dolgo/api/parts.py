@@ -60,3 +60,4 @@ class Api(Struct, frozen=True):
     audit: Audit
     metrics: Metrics
     tally: Tally
+    spans: bool  # whether somebody takes OpenTelemetry's spans

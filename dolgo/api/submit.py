@@ -38,10 +38,14 @@ async def submit(api: Api, call: Call) -> Answer:
     timeout, headers = asked.wait(call)
     once = await asked.once(call, body)
     try:
-        submission = await permitted(api, call.caller, _traced(read_task(body), tracing.read(call.headers)))
+        submission = read_task(body)
     except InvalidRequest:
         raise InvalidRequest.of(await _problems(api, call.caller, body, "")) from None
-    await check_parents(api, call.caller, (submission,), pointed=False)
+    if api.spans or b"traceparent" in call.headers:
+        submission = _traced(submission, tracing.read(call.headers))
+    if call.caller.limited:
+        submission = await permitted(api, call.caller, submission)
+        await check_parents(api, call.caller, (submission,), pointed=False)
     task = None
     if timeout:
         answer, task = await call.while_there(api.manager.submit_and_wait(submission, once=once, timeout=timeout))
@@ -71,8 +75,9 @@ async def submit_batch(api: Api, call: Call) -> Answer:
     submissions = None if problems else await _read_all(items)
     if submissions is None:
         raise await _all_wrong_in_batch(api, call.caller, items, problems)
-    sent = tracing.read(call.headers)
-    submissions = [_traced(submission, sent) for submission in submissions]
+    if api.spans or b"traceparent" in call.headers:
+        sent = tracing.read(call.headers)
+        submissions = [_traced(submission, sent) for submission in submissions]
     if call.caller.limited:
         submissions = [await permitted(api, call.caller, one, f"/tasks/{place}") for place, one in enumerate(submissions)]
         await check_parents(api, call.caller, submissions, pointed=True)
@@ -87,9 +92,7 @@ def told(answer: Accepted) -> tuple[Header, ...]:
 
 
 def _traced(submission: Submission, sent: tracing.Trace | None) -> Submission:
-    """With where it comes from, if that is known."""
-    if sent is None and not tracing.INSTALLED:  # nearly always
-        return submission
+    """With where it comes from."""
     return replace(submission, extras=tracing.submitted(sent, submission.type))
 
 

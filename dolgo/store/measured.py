@@ -28,11 +28,7 @@ from dolgo.metrics.tally import Spread, Tally
 from dolgo.store.base import Claimed, Store, Submitted
 from dolgo.task.types import FINAL, NewTask, Outcome, Settlement, Status
 
-VERBS = (
-    "submit", "get", "list", "find", "details", "claim", "renew", "settle", "note", "notes", "cancel", "asked", "retry", "delete",
-    "reclaim", "clamp", "prune", "expire", "cascade", "trim", "gate", "gates", "held_up", "counts", "oldest", "events", "put",
-    "records", "forget",
-)  # fmt: skip
+VERBS = Store.__abstractmethods__ - {"open", "close", "head"}  # what a store is asked: a new one is counted by itself
 
 Verb = Callable[..., Awaitable[Any]]
 

@@ -80,10 +80,10 @@ class Intake:
     async def one(self, submission: Submission, *, id: str | None = None) -> NewTask:
         """The task, under this id if one is given."""
         task = await self._new(submission, "", self._types.monotonic())
+        if not submission.depends_on and id is None:
+            return task
         depends_on = tuple(Dependency(parent) for parent in dict.fromkeys(submission.depends_on))
-        if depends_on or id is not None:
-            return replace(task, id=id or task.id, depends_on=depends_on)
-        return task
+        return replace(task, id=id or task.id, depends_on=depends_on)
 
     async def batch(self, submissions: Sequence[Submission], *, pointed: bool) -> Batch:
         """The tasks, parents before their dependents. `pointed`: pointers start with `/tasks/{place}`."""

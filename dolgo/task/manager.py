@@ -57,10 +57,6 @@ class Accepted(Struct, frozen=True):
     existing: bool = False  # one of them was there before: an unfinished task with the same `unique_key`
 
 
-def untold(tasks: Iterable[NewTask]) -> None:
-    """Nobody is told of what was stored: workers look into the store."""
-
-
 class Manager:
     """Submit, look, cancel, retry and delete for the web; claim, renew and settle for workers."""
 
@@ -74,9 +70,9 @@ class Manager:
         fleet: Fleet,
         clock: Callable[[], float],
         random: Random = random.random,
-        tell: Callable[[Iterable[NewTask]], None] = untold,
+        tell: Callable[[Iterable[NewTask]], None] | None = None,
     ) -> None:
-        """`tell` is called with tasks once they are stored and can be claimed."""
+        """`tell` is called with tasks once they are stored and can be claimed; without it workers look into the store alone."""
         self._store = store
         self._rules = rules
         self._ids = Ids(clock)
@@ -97,15 +93,18 @@ class Manager:
 
     async def submit(self, submissions: Sequence[Submission], *, batch: bool = False, once: Once | None = None) -> Accepted:
         """All of them committed, or an error and none. Pointers of a batch start with `/tasks/{place}`."""
-        wanted = await self._wanted(submissions, batch)
+        if batch or len(submissions) != 1:
+            wanted = await self._intake.batch(submissions, pointed=batch)
+        else:
+            wanted = single(await self._intake.one(submissions[0]))
         return await self._store_new(wanted, submissions, batch=batch, once=once)
 
     async def submit_and_wait(
         self, submission: Submission, *, once: Once | None, timeout: float
     ) -> tuple[Accepted, Task | End | None]:
         """As `submit`, and how the task ended if it became final within `timeout` seconds."""
-        wanted = await self._wanted([submission], False)
-        (task,) = wanted.tasks
+        task = await self._intake.one(submission)
+        wanted = single(task)
         watch = await self._notify.watch(task.id)
         try:
             accepted = await self._store_new(wanted, [submission], batch=False, once=once)
@@ -142,11 +141,6 @@ class Manager:
         """Nothing, if it could be submitted now. Raises what is wrong with it."""
         await self._intake.one(submission)
 
-    async def _wanted(self, submissions: Sequence[Submission], batch: bool) -> Batch:
-        if batch or len(submissions) != 1:
-            return await self._intake.batch(submissions, pointed=batch)
-        return single(await self._intake.one(submissions[0]))
-
     async def _end_of_another(self, id: str, timeout: float) -> Task | None:
         """The task of an earlier request, if it is or becomes final in time. A key outlives its task, if that is deleted."""
         try:
@@ -163,22 +157,25 @@ class Manager:
             answer = await self._store.submit(tasks, () if once is None else [kept_under(once, wanted)])
             if answer.existing is not None and once is not None:
                 return Accepted(submitted_under(once, answer.existing.value), replayed=True)
-            if wanted.existing.intersection(answer.unknown):  # one that stood for another has ended and is gone by now
-                wanted = asked
-                continue
             if answer.unknown:
-                raise unknown_parents(answer.unknown, [s.depends_on for s in submissions], pointed=batch)
+                if wanted.existing.isdisjoint(answer.unknown):
+                    raise unknown_parents(answer.unknown, [s.depends_on for s in submissions], pointed=batch)
+                wanted = asked  # one that stood for another has ended and is gone by now
+                continue
             if not answer.unique:
                 break
             wanted = wanted.merged(answer.unique)
         self._tell_of(tasks, answer.statuses)
+        if len(wanted.ids) == len(tasks) == 1:  # nearly always
+            return Accepted([(wanted.ids[0], answer.statuses[0])])
         statuses = {task.id: status for task, status in zip(tasks, answer.statuses, strict=True)}
         if wanted.existing:
             statuses.update(await self._statuses(wanted.existing - statuses.keys()))
         return Accepted([(id, statuses[id]) for id in wanted.ids], existing=bool(wanted.existing))
 
     def _tell_of(self, tasks: Sequence[NewTask], statuses: Sequence[Status]) -> None:
-        self._tell([task for task, status in zip(tasks, statuses, strict=True) if status is Status.QUEUED])
+        if self._tell is not None:
+            self._tell([task for task, status in zip(tasks, statuses, strict=True) if status is Status.QUEUED])
 
     async def _statuses(self, ids: Iterable[str]) -> dict[str, Status]:
         """As they are now; one that is gone by now had been queued."""

@@ -68,6 +68,10 @@ class Entrance:
         self._offset = 0.0  # the store's time less the monotonic clock
         self._reading: asyncio.Task[None] | None = None
 
+    def lies_open(self, headers: Headers) -> bool:
+        """Whether anybody may do anything here, as far as was known a moment ago: then nothing more has to be asked."""
+        return not (self._known or self._guarded or b"authorization" in headers) and self._monotonic() - self._read_at < FRESH
+
     async def caller(self, route: Route, headers: Headers) -> Caller:
         """Who asks. Raises Unauthorized, Forbidden and RateLimited; StoreUnavailable while nothing is known of the tokens."""
         if route.scope is None or route.path in self._public:
