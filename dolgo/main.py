@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from dolgo import __version__
+from dolgo import __version__, garbage
 from dolgo.api import app as web
 from dolgo.api.access.entrance import Entrance, House, Verifier
 from dolgo.api.dispatch import App
@@ -150,6 +150,7 @@ async def _running(parts: Parts, stop: Stop) -> AsyncIterator[None]:
     stop.kill = parts.worker.kill if parts.worker else stop.kill
     try:
         await _start(parts, stop)
+        garbage.spare()
         parts.health.started = parts.figures.started = True
         yield
     finally:
