@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-THRESHOLDS = (10_000, 20, 20)  # Python's own are 700, 10, 10: for programs with little memory and many circles
+THRESHOLDS = (10_000, 20, 20)  # Python's own are 700 or 2,000, 10, 10: for programs with many circles
 
 
 def spare() -> None:

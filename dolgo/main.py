@@ -251,8 +251,8 @@ async def _until_signal(settings: Settings, run: Callable[[Settings, Stop], Coro
 async def _serve(settings: Settings, stop: Stop) -> int:
     parts = Parts(settings, open_store(settings.store), web=True)
     with listen(settings.host, settings.port) as listener:
+        server = Server(_app(parts, settings.host), listener)
         async with _running(parts, stop):
-            server = Server(_app(parts, settings.host), listener)
             parts.figures.connections = lambda: len(server.server_state.connections)
             try:
                 await server.start()

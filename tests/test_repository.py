@@ -28,7 +28,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 LAYERS = [
     {"dolgo.version", "dolgo.errors", "dolgo.task.types"},
     {"dolgo.setting_kinds", "dolgo.shape", "dolgo.logs", "dolgo.egress", "dolgo.finite", "dolgo.metrics", "dolgo.tracing"},
-    {"dolgo.settings", "dolgo.client"},
+    {"dolgo.settings", "dolgo.client", "dolgo.garbage"},
     {"dolgo.runner", "dolgo.store"},
     {"dolgo.queue"},
     {"dolgo.task.feed", "dolgo.task.epoch", "dolgo.stores", "dolgo.queues"},

@@ -28,7 +28,7 @@ from dolgo.metrics.tally import Spread, Tally
 from dolgo.store.base import Claimed, Store, Submitted
 from dolgo.task.types import FINAL, NewTask, Outcome, Settlement, Status
 
-VERBS = Store.__abstractmethods__ - {"open", "close", "head"}  # what a store is asked: a new one is counted by itself
+VERBS = sorted(Store.__abstractmethods__ - {"open", "close", "head"})  # a new one is measured without being named here
 
 Verb = Callable[..., Awaitable[Any]]
 

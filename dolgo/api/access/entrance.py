@@ -69,7 +69,7 @@ class Entrance:
         self._reading: asyncio.Task[None] | None = None
 
     def lies_open(self, headers: Headers) -> bool:
-        """Whether anybody may do anything here, as far as was known a moment ago: then nothing more has to be asked."""
+        """Whether anybody may do anything here, as was known a moment ago. If not, or if that is not known, `caller` tells."""
         return not (self._known or self._guarded or b"authorization" in headers) and self._monotonic() - self._read_at < FRESH
 
     async def caller(self, route: Route, headers: Headers) -> Caller:

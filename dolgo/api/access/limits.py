@@ -56,9 +56,7 @@ async def permitted(api: Api, caller: Caller, submission: Submission, at: str = 
 
 
 async def check_parents(api: Api, caller: Caller, submissions: Sequence[Submission], *, pointed: bool) -> None:
-    """Raises InvalidRequest for parents that are not the caller's, in the words for those that do not exist."""
-    if not caller.limited:
-        return
+    """Raises InvalidRequest for parents that are not this limited caller's, in the words for those that do not exist."""
     ids = list({id for submission in submissions for id in submission.depends_on if not id.startswith(REF)})
     found = await api.manager.tasks(ids)
     strange = [id for id, task in zip(ids, found, strict=True) if task is None or not caller.sees(task.type, task.queue)]

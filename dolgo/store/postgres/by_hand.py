@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dolgo.store.postgres import edges, notes
-from dolgo.store.postgres.rows import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    IN_PROGRESS,
-    STATUS,
-    TaskRow,
-    attempt_note,
-    from_error,
-    to_error,
-)
+from dolgo.store.postgres.rows import TaskRow, attempt_note
 from dolgo.store.postgres.turn import Turn
+from dolgo.store.relational.rows import CANCELLED, DONE, FAILED, IN_PROGRESS, STATUS, from_error, to_error
 from dolgo.store.sentences import CANCELLED_QUEUED
 from dolgo.task.types import Change, Error, ErrorCode, Refusal, last_outcome
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from dolgo.store.base import Claim, Claimed, Renewed
 from dolgo.store.postgres.edges import follow
-from dolgo.store.postgres.rows import IN_PROGRESS, LATER, READY, to_lease
 from dolgo.store.postgres.sql import Record
 from dolgo.store.postgres.turn import Turn
 from dolgo.store.postgres.upkeep import end_expired
 from dolgo.store.postgres.walk import Walk, fits
+from dolgo.store.relational.rows import IN_PROGRESS, LATER, READY, to_lease
 from dolgo.task.types import Lease
 
 MOST_DUE = 500  # tasks a claim moves into their lines, and as many that it expires, before it takes some

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dolgo.store.postgres.rows import CANCELLED, DONE, FAILED, LATER, READY, STATUS, WAITING, TaskRow, from_error, to_error
+from dolgo.store.postgres.rows import TaskRow
 from dolgo.store.postgres.sql import Record
 from dolgo.store.postgres.turn import Turn
+from dolgo.store.relational.rows import CANCELLED, DONE, FAILED, LATER, READY, STATUS, WAITING, from_error, to_error
 from dolgo.store.sentences import parent_ended
 from dolgo.task.types import Error, ErrorCode
 

@@ -1,143 +1,41 @@
-"""What holds lines back: pauses, limits of what runs, rates. Asked by claims and by those who want to know why nothing moves.
-
-A rate is held by the generic cell rate algorithm (ITU-T I.371), with one stored time, the theoretical arrival time `tat`: a start
-may be made from `tat - (burst - 1) / rate` on, and moves `tat` one interval on from itself or from now, whichever is later.
-"""
+"""The gates of a database, as a commit finds them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
 from dolgo.store.postgres.sql import Record
-from dolgo.task.types import Gate, HeldUp
+from dolgo.store.relational.gates import GateRules, Name
+from dolgo.task.types import HeldUp
 
-Name = Callable[[int], tuple[str, str]]  # queue and type of a line, by its number
 Run = Callable[..., Awaitable[list[Record]]]  # a named statement with its values → its rows
 
 
-def to_gate(row: Sequence[Any], now: float) -> Gate:
-    """The gate of a row; a pause that is over is none."""
-    scope, paused, until, reason, max_running, max_running_per_key, rate, _ = row
-    limits = {"max_running": max_running, "max_running_per_key": max_running_per_key, "rate": rate}
-    if not paused or (until is not None and until <= now):
-        return Gate(scope=scope, **limits)
-    return Gate(scope=scope, paused=True, paused_until=until, reason=reason, **limits)
+class Gates(GateRules):
+    """All gates at one moment."""
 
-
-def is_limit(gate: Gate) -> bool:
-    """Whether the gate counts what runs or starts."""
-    return (gate.max_running, gate.max_running_per_key, gate.rate) != (None, None, None)
-
-
-def burst(rate: float) -> float:
-    """Starts that may be made at once."""
-    return max(1.0, rate / 10)
-
-
-class Standing:
-    """A gate, and what stands against its limits."""
-
-    __slots__ = ("gate", "keys", "moved", "running", "tat")
-
-    def __init__(self, gate: Gate, tat: float, now: float) -> None:
-        self.gate = gate
-        self.running = 0  # tasks in progress, if that is limited
-        self.keys: dict[str, int] = {}  # of each limit key that was asked for
-        latest = tat if gate.rate is None else now + burst(gate.rate) / gate.rate
-        self.tat = min(tat, latest)  # or a clock set back would hold everything up
-        self.moved = self.tat != tat
-
-    @property
-    def next_start(self) -> float:
-        """When the rate lets something start."""
-        rate = self.gate.rate
-        return 0.0 if rate is None else self.tat - (burst(rate) - 1) / rate
-
-    def shut(self, now: float) -> HeldUp | None:
-        """What it holds everything back by."""
-        gate = self.gate
-        if gate.paused:
-            return HeldUp("queue_paused", gate.scope, gate.paused_until)
-        if gate.max_running is not None and self.running >= gate.max_running:
-            return HeldUp("limit", gate.scope)
-        if gate.rate is not None and now < (at := self.next_start):
-            return HeldUp("rate", gate.scope, at)
-        return None
-
-    def key_full(self, key: str) -> HeldUp | None:
-        most = self.gate.max_running_per_key
-        return HeldUp("limit", f"{self.gate.scope}/{key}") if most is not None and self.keys[key] >= most else None
-
-
-class Gates:
-    """All gates at one moment. `take` counts what a claim takes, so that the next question is answered with it."""
-
-    def __init__(self, run: Run, name: Name, now: float, gates: Iterable[Sequence[Any]]) -> None:
-        self._run = run
-        self._name = name
-        self._now = now
-        self._gates = {row[0]: Standing(to_gate(row, now), row[-1], now) for row in gates}
-        self._of_lines: dict[int, tuple[Standing, ...]] = {}
-        self._keys_read: set[str] = set()
+    _run: Run
 
     @classmethod
     async def read(cls, run: Run, name: Name, now: float, running: Iterable[tuple[int, int]]) -> Gates:
         """`running`: how many tasks of each line are in progress; `name` must know them all."""
-        gates = cls(run, name, now, await run("gates"))
-        for line, count in running:
-            for standing in gates._of(line):
-                standing.running += count
+        gates = cls(name, now, await run("gates"), running)
+        gates._run = run
         return gates
-
-    def held_up(self, line: int) -> HeldUp | None:
-        """What closes the whole line; None: it is open, as far as its tasks without a limit key go."""
-        return next((reason for gate in self._of(line) if (reason := gate.shut(self._now)) is not None), None)
 
     async def key_held_up(self, line: int, key: str) -> HeldUp | None:
         """What closes the line to the tasks of one limit key, whatever else does."""
-        gates = [gate for gate in self._of(line) if gate.gate.max_running_per_key is not None]
-        if not gates:
+        if not self._of_keys(line):
             return None
         await self.know([key])
-        return next((reason for gate in gates if (reason := gate.key_full(key)) is not None), None)
+        return self._key_held_up(line, key)
 
-    def counts(self, line: int) -> bool:
-        """Whether a start in the line, without a limit key, takes something from another."""
-        return any(gate.gate.max_running is not None or gate.gate.rate is not None for gate in self._of(line))
-
-    def take(self, line: int, key: str) -> None:
-        """A task of the line starts."""
-        for gate in self._of(line):
-            gate.running += 1
-            if key in gate.keys:
-                gate.keys[key] += 1
-            if gate.gate.rate is not None:
-                gate.tat = max(gate.tat, self._now) + 1 / gate.gate.rate
-                gate.moved = True
+    async def know(self, keys: Iterable[str]) -> None:
+        """How many tasks of these limit keys run; asked of many at once, it is read in one way to the server."""
+        if new := self._begin_to_know(keys):
+            self._know(await self._run("keyed_running", new))
 
     async def write(self) -> None:
         """Keep what the rates have let through."""
-        moved = {scope: gate.tat for scope, gate in self._gates.items() if gate.moved}
-        if moved:
+        if moved := self.new_times:
             await self._run("gate_started", list(moved), list(moved.values()))
-
-    def _of(self, line: int) -> tuple[Standing, ...]:
-        found = self._of_lines.get(line)
-        if found is None:
-            queue, type = self._name(line)
-            scopes = (f"queue/{queue}", f"type/{type}")
-            found = self._of_lines[line] = tuple(self._gates[scope] for scope in scopes if scope in self._gates)
-        return found
-
-    async def know(self, keys: Iterable[str]) -> None:
-        """How many tasks of these limit keys run. Once, and before anything of them is taken: from then on `take` counts."""
-        new = set(keys) - self._keys_read
-        if not new or all(gate.gate.max_running_per_key is None for gate in self._gates.values()):
-            return
-        self._keys_read |= new
-        for gate in self._gates.values():
-            gate.keys |= dict.fromkeys(new, 0)
-        for key, line, running in await self._run("keyed_running", list(new)):
-            for gate in self._of(line):
-                gate.keys[key] += running

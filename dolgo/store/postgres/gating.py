@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from dolgo.store.checks import check_gate
-from dolgo.store.postgres.gates import is_limit, to_gate
 from dolgo.store.postgres.turn import Turn
+from dolgo.store.relational.gates import is_limit, to_gate
 from dolgo.task.types import Gate
 
 Changes = Mapping[str, object]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dolgo.store.postgres.rows import LineKey
 from dolgo.store.postgres.sql import Connection, rows
+from dolgo.store.relational.rows import LineKey
 
 
 class Lines:

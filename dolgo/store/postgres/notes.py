@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dolgo.store.checks import check_note
-from dolgo.store.postgres.rows import IN_PROGRESS, KINDS, number_of
+from dolgo.store.postgres.rows import number_of
 from dolgo.store.postgres.turn import Turn
+from dolgo.store.relational.rows import IN_PROGRESS, KINDS
 from dolgo.task.types import EventKind, Note
 
 Held = dict[tuple[str, str], tuple[int, int, int]]  # id and token, where current → n, line, attempt

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dolgo.store.base import IdPage, Page
-from dolgo.store.postgres.rows import STATES, TASK_COLUMNS, to_task
+from dolgo.store.postgres.rows import TASK_COLUMNS
 from dolgo.store.postgres.server import Reader
+from dolgo.store.relational.rows import STATES, to_task
 from dolgo.task.types import Query, Status
 
 SCANNED = 10_000  # rows a page looks at, at most

@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 
 from dolgo.store.base import EventPage
-from dolgo.store.postgres.gates import Gates, is_limit, to_gate
+from dolgo.store.postgres.gates import Gates
 from dolgo.store.postgres.lines import Lines
-from dolgo.store.postgres.rows import LATER, READY, TASK_COLUMNS, TASK_FROM, to_event, to_record, to_task
+from dolgo.store.postgres.rows import TASK_COLUMNS, TASK_FROM
 from dolgo.store.postgres.server import Reader
+from dolgo.store.relational.gates import is_limit, to_gate
+from dolgo.store.relational.rows import LATER, READY, to_event, to_record, to_task
+from dolgo.store.relational.tail import PLAIN
 from dolgo.task.types import Dependency, Details, Gate, HeldUp, QueueCounts, Record, Status, Task
 
 MOST_AHEAD = 10_000  # tasks that are looked at to say how many stand before one
@@ -19,7 +22,6 @@ NEW_LINE = ("", "")  # queue and type of one that was added since the lines were
 PREFIX_END = "\U0010ffff"  # behind every text with the prefix it is put to
 
 _TASKS = f"SELECT {TASK_COLUMNS} {TASK_FROM} WHERE every_task.id = ANY($1::text[])"
-_PLAIN = (0, None)  # kind and data of an event that tells of a status
 
 _unpack = msgspec.msgpack.Decoder(list[list[Any]]).decode
 _decode_id = msgspec.json.Decoder(str).decode
@@ -73,7 +75,7 @@ async def events(reader: Reader, lines: Lines, after: int, limit: int) -> EventP
 
 def _events(first: int, time: float, packed: bytes) -> list[tuple[Any, ...]]:
     """The events of one commit: seq, time, id, line, state, attempt, kind, data."""
-    return [(seq, time, *event, *_PLAIN[len(event) - 4 :]) for seq, event in enumerate(_unpack(packed), start=first)]
+    return [(seq, time, *event, *PLAIN[len(event) - 4 :]) for seq, event in enumerate(_unpack(packed), start=first)]
 
 
 def event_page(rows: Sequence[tuple[Any, ...]], lines: Lines, after: int, *, reset: bool = False) -> EventPage:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dolgo.store.postgres.rows import to_record
 from dolgo.store.postgres.turn import Turn
+from dolgo.store.relational.rows import to_record
 from dolgo.task.types import Put, Record
 
 

@@ -6,20 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from dolgo.store.postgres import notes
-from dolgo.store.postgres.rows import (
-    CANCELLED,
-    FINAL_STATE,
-    IN_PROGRESS,
-    LATER,
-    READY,
-    LineKey,
-    TaskRow,
-    attempt_note,
-    from_error,
-    number_of,
-    to_error,
-)
+from dolgo.store.postgres.rows import TaskRow, attempt_note, number_of
 from dolgo.store.postgres.turn import HIGHEST, Row, Turn, columns
+from dolgo.store.relational.rows import CANCELLED, FINAL_STATE, IN_PROGRESS, LATER, READY, LineKey, from_error, to_error
 from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
 from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Settlement, Status
 

@@ -19,9 +19,9 @@ from dolgo.store.postgres.gathered import Gathered
 from dolgo.store.postgres.lines import Lines
 from dolgo.store.postgres.opening import open_server
 from dolgo.store.postgres.server import Server
-from dolgo.store.postgres.tail import Tail
 from dolgo.store.postgres.url import parse
 from dolgo.store.postgres.writer import News, Writer
+from dolgo.store.relational.tail import Tail
 from dolgo.task.types import (
     Change,
     Details,

@@ -10,8 +10,8 @@ from dolgo.store.checks import check_task
 from dolgo.store.postgres import notes as noting
 from dolgo.store.postgres.edges import Parents, awaited, in_the_way
 from dolgo.store.postgres.records import Records
-from dolgo.store.postgres.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
 from dolgo.store.postgres.turn import HIGHEST, Row, Turn, columns
+from dolgo.store.relational.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
 from dolgo.task.types import NewTask, Note, OnParentFailure, Put, Status
 
 Call = tuple[Sequence[NewTask], Sequence[Put], Sequence[Note]]

@@ -24,8 +24,9 @@ import msgspec
 from dolgo.store.base import CASCADED
 from dolgo.store.postgres.gates import Gates
 from dolgo.store.postgres.lines import Lines
-from dolgo.store.postgres.rows import DONE, IN_PROGRESS, READY, WAITING, EventRow, LineKey
+from dolgo.store.postgres.rows import EventRow
 from dolgo.store.postgres.sql import Connection, Record, row, rows
+from dolgo.store.relational.rows import DONE, IN_PROGRESS, READY, WAITING, LineKey
 
 ALONE = frozenset({"cancel", "retry", "delete", "gate", "reclaim", "expire", "clamp", "cascade"})  # verbs that have DATA alone
 _DATA = "SELECT pg_advisory_xact_lock{}(hashtext('dolgo ' || current_schema()), 1)"

@@ -11,8 +11,8 @@ from heapq import heapify, heappop, heappush
 
 from dolgo.store.base import Claim
 from dolgo.store.postgres.gates import Gates
-from dolgo.store.postgres.rows import LineKey
 from dolgo.store.postgres.turn import Turn
+from dolgo.store.relational.rows import LineKey
 from dolgo.task.types import HeldUp
 
 Pick = tuple[float, str, int]  # rank, id, n

@@ -6,19 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dolgo.store.relational.rows import CANCELLED, DONE, FAILED, IN_PROGRESS, STATUS, WAITING, to_error
 from dolgo.store.sentences import CANCELLED_QUEUED
 from dolgo.store.sqlite import edges
-from dolgo.store.sqlite.rows import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    IN_PROGRESS,
-    STATUS,
-    WAITING,
-    TaskRow,
-    attempt_note,
-    to_error,
-)
+from dolgo.store.sqlite.rows import TaskRow, attempt_note
 from dolgo.store.sqlite.settle import call_off, task_row
 from dolgo.store.sqlite.sql import run, run_rows
 from dolgo.store.sqlite.turn import Turn

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from dolgo.store.base import Claim, Claimed, Renewed
+from dolgo.store.relational.rows import IN_PROGRESS, LATER, READY, to_lease
 from dolgo.store.sqlite.edges import follow
-from dolgo.store.sqlite.rows import IN_PROGRESS, LATER, READY, to_lease
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
 from dolgo.store.sqlite.upkeep import end_expired

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dolgo.store.relational.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, to_error
 from dolgo.store.sentences import parent_ended
-from dolgo.store.sqlite.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, TaskRow, from_error, to_error
+from dolgo.store.sqlite.rows import TaskRow
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import Error, ErrorCode

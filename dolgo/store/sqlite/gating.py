@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from dolgo.store.checks import check_gate
-from dolgo.store.sqlite.gates import is_limit, to_gate
+from dolgo.store.relational.gates import is_limit, to_gate
 from dolgo.store.sqlite.sql import run
 from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import Gate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dolgo.store.sqlite.rows import LineKey
+from dolgo.store.relational.rows import LineKey
 from dolgo.store.sqlite.sql import Connection, run
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dolgo.store.checks import check_note
-from dolgo.store.sqlite.rows import IN_PROGRESS, KINDS
+from dolgo.store.relational.rows import IN_PROGRESS, KINDS
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import EventKind, Note

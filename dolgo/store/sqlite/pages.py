@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dolgo.store.base import IdPage, Page
-from dolgo.store.sqlite.rows import STATES, TASK_COLUMNS, TASK_FROM, to_task
+from dolgo.store.relational.rows import STATES, to_task
+from dolgo.store.sqlite.rows import TASK_COLUMNS, TASK_FROM
 from dolgo.store.sqlite.sql import Connection, Row, one_moment
 from dolgo.task.types import Query, Status
 

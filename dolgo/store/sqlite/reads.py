@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from dolgo.store.base import EventPage
-from dolgo.store.sqlite.gates import Gates, is_limit, to_gate
+from dolgo.store.relational.gates import is_limit, to_gate
+from dolgo.store.relational.rows import LATER, READY, to_event, to_record, to_task
+from dolgo.store.sqlite.gates import Gates
 from dolgo.store.sqlite.lines import Lines
-from dolgo.store.sqlite.rows import LATER, READY, TASK_COLUMNS, TASK_FROM, to_event, to_record, to_task
+from dolgo.store.sqlite.rows import TASK_COLUMNS, TASK_FROM
 from dolgo.store.sqlite.sql import Connection, Row, one_moment, run
 from dolgo.task.types import Dependency, Details, Gate, HeldUp, QueueCounts, Record, Status, Task
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dolgo.store.sqlite.rows import to_record
+from dolgo.store.relational.rows import to_record
 from dolgo.store.sqlite.sql import run
 from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import Put, Record

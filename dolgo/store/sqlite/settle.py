@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dolgo.store.checks import check_settlement
+from dolgo.store.relational.rows import CANCELLED, FINAL_STATE, IN_PROGRESS, LATER, READY, from_error, to_error
 from dolgo.store.sentences import CANCELLED_AGAIN, reclaimed
-from dolgo.store.sqlite.rows import (
-    CANCELLED,
-    FINAL_STATE,
-    IN_PROGRESS,
-    LATER,
-    READY,
-    TaskRow,
-    attempt_note,
-    from_error,
-    to_error,
-)
+from dolgo.store.sqlite.rows import TaskRow, attempt_note
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import Attempt, Error, ErrorCode, Outcome, Settlement, Status

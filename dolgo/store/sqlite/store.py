@@ -14,12 +14,12 @@ from dolgo.errors import StoreUnavailable
 from dolgo.logs import SELDOM
 from dolgo.store.base import Claim, Claimed, Clock, EventPage, IdPage, Page, Renewed, Store, Submitted
 from dolgo.store.batch import Batcher
+from dolgo.store.relational.tail import Tail
 from dolgo.store.sqlite import pages, reads
 from dolgo.store.sqlite.database import connect, prepare
 from dolgo.store.sqlite.lines import Lines
 from dolgo.store.sqlite.parked import Parked
 from dolgo.store.sqlite.sql import Row
-from dolgo.store.sqlite.tail import Tail
 from dolgo.store.sqlite.threads import Checkpointer, Reader
 from dolgo.store.sqlite.writer import Writer
 from dolgo.task.types import (
@@ -272,10 +272,10 @@ class SqliteStore(Store):
         return self._tail.head
 
     async def events(self, after: int, limit: int) -> EventPage:
-        rows = self._tail.after(after, limit)
-        if rows is None:
+        if not self._tail.reaches(after):
             answer: EventPage = await self._scans.do(lambda connection: reads.events(connection, self._lines, after, limit))
             return answer
+        rows = self._tail.after(after, limit)
         if any(row[3] not in self._lines.by_number for row in rows):
             await self._points.do(self._lines.read)
         return reads.event_page(rows, self._lines, after)

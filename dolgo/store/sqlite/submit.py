@@ -8,10 +8,10 @@ import msgspec
 
 from dolgo.store.base import Submitted
 from dolgo.store.checks import check_task
+from dolgo.store.relational.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
 from dolgo.store.sqlite import notes as noting
 from dolgo.store.sqlite import records
 from dolgo.store.sqlite.edges import Parents, awaited, in_the_way
-from dolgo.store.sqlite.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import NewTask, Note, OnParentFailure, Put, Status

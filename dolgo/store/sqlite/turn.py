@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgspec
 
 from dolgo.store.base import CASCADED
+from dolgo.store.relational.rows import DONE, IN_PROGRESS, READY, WAITING, LineKey
 from dolgo.store.sqlite.gates import Gates
 from dolgo.store.sqlite.lines import Lines
-from dolgo.store.sqlite.rows import DONE, IN_PROGRESS, READY, WAITING, LineKey
 from dolgo.store.sqlite.sql import Connection, Row, run, run_rows
 
 

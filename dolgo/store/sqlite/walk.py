@@ -10,8 +10,8 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 
 from dolgo.store.base import Claim
+from dolgo.store.relational.rows import LineKey
 from dolgo.store.sqlite.gates import Gates
-from dolgo.store.sqlite.rows import LineKey
 from dolgo.store.sqlite.sql import run, run_rows
 from dolgo.store.sqlite.turn import Turn
 from dolgo.task.types import HeldUp

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dolgo.api.access.entrance import STALE, Entrance, House
+from dolgo.api.access.entrance import FRESH, STALE, Entrance, House
 from dolgo.api.app import ROUTES
 from dolgo.api.route import Of, Route
 from dolgo.errors import StoreUnavailable
@@ -206,6 +206,23 @@ async def test_a_token_made_a_moment_ago_is_good_and_one_that_was_revoked_is_not
         await web.tokens.revoke(second.split("_")[1])
         now[0] += STALE + 0.1
         assert (await ask(web, route, None, http=http)).status_code == 401, "the last revoked must not open the door"
+
+
+async def test_a_house_that_lay_open_is_shut_once_there_is_a_token(web: Web) -> None:
+    now = [100.0]
+    entrance = Entrance(Tokens(web.store), monotonic=lambda: now[0])
+    async with client(web.make(entrance=entrance)) as http:
+        route = next(route for route in ROUTES if route.path == "/queues")
+        assert not entrance.lies_open({}), "before anything is known of the tokens"
+        assert (await ask(web, route, None, http=http)).status_code == 200
+        assert entrance.lies_open({})
+        assert not entrance.lies_open({b"authorization": b"Bearer dolgo_x"}), "who sends a credential is told if it is bad"
+        token = await secret(web, Scope.READ)
+        now[0] += FRESH
+        assert not entrance.lies_open({}), "what was known is too old"
+        await ask(web, route, token, http=http)
+        assert not entrance.lies_open({})
+        assert (await ask(web, route, None, http=http)).status_code == 401
 
 
 async def test_metrics_are_told_while_the_tokens_cannot_be_read_to_who_could_have_them_before(web: Web) -> None:

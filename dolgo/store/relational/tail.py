@@ -7,16 +7,16 @@ from typing import Any
 
 Row = tuple[Any, ...]
 
-STATUS = (0, None)  # kind and data of an event that tells of a status
+PLAIN = (0, None)  # kind and data of an event that tells of a status
 KEPT = 10_000  # events; about a second of the fastest worker
 
 
 class Tail:
     """Rows of the log as far back as they are without a gap, which a commit of another process makes."""
 
-    def __init__(self) -> None:
-        self.head = 0  # the newest seq that this process has written or heard of
-        self._first = 1  # the seq of the first row here
+    def __init__(self, head: int = 0) -> None:
+        self.head = head  # the newest seq that this process has written or heard of
+        self._first = head + 1  # the seq of the first row here
         self._rows: list[Row] = []  # time, id, line, state, attempt, and of a note kind and data
 
     def add(self, first: int, rows: Sequence[Row]) -> None:
@@ -39,6 +39,10 @@ class Tail:
         """The log may be another: data was set back, or a server that lacks the newest took over."""
         self.head, self._first, self._rows = 0, 1, []
 
+    def reaches(self, seq: int) -> bool:
+        """Whether all later events that this process has heard of are here."""
+        return seq == self.head or (self._first <= seq + 1 <= self.head and self._first + len(self._rows) - 1 == self.head)
+
     def after(self, seq: int, limit: int) -> list[Row]:
         """The rows with a larger seq, in order, as far as they are here: seq, time, id, line, state, attempt, kind, data.
 
@@ -46,4 +50,4 @@ class Tail:
         if seq + 1 < self._first:
             return []
         start = seq + 1 - self._first
-        return [(seq + n, *row, *STATUS[len(row) - 5 :]) for n, row in enumerate(self._rows[start : start + limit], start=1)]
+        return [(seq + n, *row, *PLAIN[len(row) - 5 :]) for n, row in enumerate(self._rows[start : start + limit], start=1)]
