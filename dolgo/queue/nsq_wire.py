@@ -56,6 +56,7 @@ class Wire:
     async def identify(self) -> None:
         wishes = {
             "client_id": "dolgo", "user_agent": "dolgo", "feature_negotiation": True, "heartbeat_interval": int(HEARTBEAT * 1000),
+            "output_buffer_size": -1,  # or nsqd keeps a message for a quarter of a second, in case more come
         }  # fmt: skip
         answer = await self._ask(b"IDENTIFY\n" + sized(msgspec.json.encode(wishes)))
         self.server = msgspec.json.decode(answer) if answer.startswith(b"{") else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -39,28 +40,29 @@ class Ringing:
         self._server = server
         self._last = 0  # the newest event that was committed
         self._work = False  # something may have become claimable that nobody was told of
-        self._told_at = 0.0
+        self._told_at = -math.inf  # monotonic
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
 
     def due(self, work: bool) -> str | None:
         """How the notice begins that goes with the next commit, the number of its last event being the rest. None: none does."""
-        now = time.monotonic()
-        if now - self._told_at < RING_EVERY:
-            return None
-        self._told_at = now
-        return self._notice(self._work or work)
+        return self._notice(self._work or work) if time.monotonic() - self._told_at >= RING_EVERY else None
 
-    def committed(self, last: int, work: bool, *, told: bool) -> None:
-        """A commit was made, of events up to `last` (0: none); a notice went with it, or is sent soon."""
+    def committed(self, last: int, work: bool, *, told: bool, pressing: bool) -> None:
+        """A commit was made, of events up to `last` (0: none); a notice went with it, or is sent soon: as soon as may be if it is
+        pressing, or else with what comes next, which most times is."""
         self._last = max(self._last, last)
         if told:
             self._work = False
+            self._told_at = time.monotonic()
             self._stop()
             return
         self._work = self._work or work
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(RING_EVERY, self._soon)
+        wait = max(0.0, self._told_at + RING_EVERY - time.monotonic()) if pressing else RING_EVERY
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._timer.when() > loop.time() + wait:
+            self._stop()
+            self._timer = loop.call_later(wait, self._soon)
 
     async def close(self) -> None:
         """Wait for what is being told. Calling it twice is harmless."""

@@ -72,7 +72,7 @@ class PostgresStore(Store):
     def _committed(self, news: News) -> None:
         """A commit of this process. After its callers were answered."""
         if news.events or news.work:
-            self._ringing.committed(news.last, news.work, told=news.told)
+            self._ringing.committed(news.last, news.work, told=news.told, pressing=news.pressing)
         if news.events:
             self._tail.add(news.first_seq, news.events)
             self.log.ring()

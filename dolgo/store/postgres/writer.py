@@ -25,6 +25,7 @@ from dolgo.store.postgres.writes import CAREFUL, VERBS, Verb
 log = logging.getLogger("dolgo.store")
 
 MOST_BYTES = 16 * 2**20  # of payloads and results in a batch, about
+UNHURRIED = frozenset({"claim", "renew"})  # what ends or comes is waited for elsewhere, what begins is only looked on at
 HARMLESS = frozenset({"settle", "note", "renew", "forget", "gate", "clamp"})  # to be done twice
 MEETINGS = 3  # tries of a submit while other processes submit the same ids
 
@@ -42,6 +43,7 @@ class News(NamedTuple):
     events: Sequence[EventRow]
     work: bool  # something may have become claimable
     told: bool  # a notice to other processes went with it
+    pressing: bool  # other processes may wait for it
 
     @property
     def last(self) -> int:
@@ -218,7 +220,8 @@ class Writer:
 
     async def _write_quickly(self, plain: quick.Plain, arguments: Arguments, size: int) -> Answered | None:
         """In one way to the server. None: nothing was done, it takes more than one."""
-        told = self._notify(plain.work)
+        pressing = _is_pressing(plain.work, arguments)
+        told = self._notify(plain.work) if pressing else None
         now = self._now()
 
         async def work(connection: Connection) -> quick.Written | None:
@@ -227,7 +230,7 @@ class Writer:
         written = await self._server.transact(None, work, again=_harmless(arguments), size=size)
         if written is None:
             return None
-        news = News(written.first_seq, written.events, plain.work, told is not None and len(written.events) > 0)
+        news = News(written.first_seq, written.events, plain.work, told is not None and len(written.events) > 0, pressing)
         return written.answers, news
 
     async def _write(self, arguments: Arguments, verbs: Mapping[str, Verb], size: int) -> Answered:
@@ -241,14 +244,19 @@ class Writer:
         answers = {verb: await write(turn, arguments[verb]) for verb, write in verbs.items() if verb in arguments}
         await follow(turn)
         await turn.finish()
-        news = News(turn.first_seq, turn.events, turn.work, told=False)
-        told = self._notify(news.work) if news.events or news.work else None
+        news = News(turn.first_seq, turn.events, turn.work, told=False, pressing=_is_pressing(turn.work, arguments))
+        told = self._notify(news.work) if news.pressing and (news.events or news.work) else None
         if told is not None:
             await turn.run("tell", self._server.address.channel, f"{told} {news.last}")
         return answers, news._replace(told=told is not None)
 
     def _now(self) -> float | None:
         return None if self._clock is None else self._clock()
+
+
+def _is_pressing(work: bool, arguments: Arguments) -> bool:
+    """Whether other processes may wait for what these calls do."""
+    return work or not arguments.keys() <= UNHURRIED
 
 
 def _harmless(arguments: Arguments) -> bool:

@@ -165,6 +165,18 @@ async def test_many_commits_in_a_row_are_told_in_few_notices_and_the_last_one_to
     assert other.log.count - rings < 90
 
 
+async def test_an_end_is_not_held_back_behind_the_claim_before_it(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dolgo.store.postgres.bell.RING_EVERY", 60.0)
+    monkeypatch.setattr("dolgo.store.postgres.bell.POLL_EVERY", 60.0)
+    web, worker = await opened(), await opened()
+    await submit(web)
+    seen = web.log.count
+    (lease,) = (await claim(worker)).leases
+    assert await worker.settle([done(lease)]) == [True]
+    assert await web.log.wait(seen, BACK_WITHIN)
+    assert await web.head() == await worker.head()
+
+
 async def test_a_server_that_takes_no_writes_is_not_available_until_it_does_again(server: PostgresServer, opened: Opened) -> None:
     store = await opened()
     server.sql("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
