@@ -26,7 +26,7 @@ log = logging.getLogger("dolgo.store")
 
 POLL_EVERY = 2.0  # seconds between two looks for what the bell did not tell
 POLLED_WITHIN = 3.0  # seconds after which the server is not there
-RING_EVERY = 0.01  # seconds between two notices of a process: commits that send one wait for each other on the whole server
+RING_EVERY = 0.005  # seconds between two notices of a process: commits that send one wait for each other on the whole server
 
 # The newest event, and whether there may be work (None: if there was an event that was not heard of).
 Heard = Callable[[int, bool | None], None]
