@@ -135,8 +135,9 @@ def test_a_server_killed_in_the_middle_of_a_stream_costs_no_event(serve: Serve, 
         dies.start().wait_ready()
     wait(lives, *ids)
     log = whole_log(lives)
-    with Reader(dies.url, "/events", last=last) as reader:
-        seen += up_to(reader, log[-1]["seq"])
+    if len(seen) < len(log):  # on a busy machine the last server has told all of it before it is killed
+        with Reader(dies.url, "/events", last=last) as reader:
+            seen += up_to(reader, log[-1]["seq"])
     assert [message.data for message in seen] == log
     final = {message.data["id"]: message.data["status"] for message in seen}
     assert final == dict.fromkeys(ids, "done")

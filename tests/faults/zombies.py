@@ -179,7 +179,9 @@ class Rounds:
 
     def _runs(self, ids: Sequence[str]) -> list[Run]:
         mine = set(ids)
-        return [run for run in runs(self._ledger.read_text().splitlines()) if run.id in mine] if self._ledger.exists() else []
+        text = self._ledger.read_text() if self._ledger.exists() else ""
+        whole = text.rpartition("\n")[0]  # the last line may not be written yet
+        return [run for run in runs(whole.splitlines()) if run.id in mine]
 
     def _holder(self, ids: Sequence[str]) -> Process:
         """The worker with the most of these in flight."""
