@@ -11,6 +11,7 @@ from dolgo.store.postgres.turn import Turn
 from dolgo.store.postgres.upkeep import end_expired
 from dolgo.store.postgres.walk import Walk, fits
 from dolgo.store.relational.rows import IN_PROGRESS, LATER, READY, to_lease
+from dolgo.store.relational.rules import earlier, within
 from dolgo.task.types import Lease
 
 MOST_DUE = 500  # tasks a claim moves into their lines, and as many that it expires, before it takes some
@@ -20,31 +21,17 @@ async def claim(turn: Turn, calls: Sequence[Claim]) -> list[Claimed]:
     """In turns with the claims of all other processes, so that each sees what those before have left."""
     await follow(turn)
     expiry = await _expire(turn)
-    next_at = _earlier(expiry, await _move_due(turn))
+    next_at = earlier(expiry, await _move_due(turn))
     answers: list[Claimed] = []
     unmet: tuple[Claim, Claimed] | None = None  # a claim that got less than it asked for
     for call in calls:
-        if unmet is not None and _within(call, unmet[0]):
+        if unmet is not None and within(call, unmet[0]):
             answers.append(Claimed([], unmet[1].next_at))
             continue
         answer = await _claim(turn, call, next_at)
         unmet = (call, answer) if len(answer.leases) < call.limit else unmet
         answers.append(answer)
     return answers
-
-
-def _earlier(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else min(one, other)
-
-
-def _within(call: Claim, wider: Claim) -> bool:
-    """True if this claim can get nothing where the wider one, just made, went short."""
-    return (
-        call.types <= wider.types
-        and call.queues == wider.queues
-        and call.avoid == wider.avoid
-        and (call.ahead or not wider.ahead)
-    )
 
 
 async def _expire(turn: Turn) -> float | None:
@@ -82,7 +69,7 @@ async def _claim(turn: Turn, call: Claim, next_at: float | None) -> Claimed:
     picks = await walk.picks()
     lease_until = turn.now + call.lease
     rows = await turn.run("claim", [n for _, _, n in picks], call.worker, turn.now, lease_until) if picks else []
-    return Claimed(_taken(turn, rows), _earlier(next_at, walk.next_at))
+    return Claimed(_taken(turn, rows), earlier(next_at, walk.next_at))
 
 
 async def _take_first(turn: Turn, call: Claim) -> list[Lease]:

@@ -17,10 +17,10 @@ from dolgo.store.base import Claim, Claimed, Submitted
 from dolgo.store.postgres.lines import Lines
 from dolgo.store.postgres.rows import EventRow, number_of
 from dolgo.store.postgres.sql import Connection, Record, rows
-from dolgo.store.postgres.submit import is_checked, is_plain
 from dolgo.store.postgres.turn import MOST_AT_ONCE, Row
 from dolgo.store.postgres.walk import fits
 from dolgo.store.relational.rows import FINAL_STATE, IN_PROGRESS, READY, from_error, from_tags, to_lease
+from dolgo.store.relational.rules import is_checked, is_plain
 from dolgo.task.types import NewTask, Settlement, Status
 
 UNTAKEN = "UD001"  # SQLSTATE: an end does not take, so what becomes of it has to be looked up

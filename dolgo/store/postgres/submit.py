@@ -12,6 +12,7 @@ from dolgo.store.postgres.edges import Parents, awaited, in_the_way
 from dolgo.store.postgres.records import Records
 from dolgo.store.postgres.turn import HIGHEST, Row, Turn, columns
 from dolgo.store.relational.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
+from dolgo.store.relational.rules import is_checked, is_plain
 from dolgo.task.types import NewTask, Note, OnParentFailure, Put, Status
 
 Call = tuple[Sequence[NewTask], Sequence[Put], Sequence[Note]]
@@ -55,22 +56,6 @@ async def submit_again(turn: Turn, calls: Sequence[Call]) -> list[Submitted]:
 
 async def _name_lines(turn: Turn, calls: Sequence[Call]) -> None:
     await turn.lines.numbers(turn.connection, {(task.queue, task.type, task.hash) for tasks, _, _ in calls for task in tasks})
-
-
-def is_checked(task: NewTask) -> bool:
-    """Whether something may stand in its way."""
-    return task.unique_key is not None or len(task.depends_on) > 0
-
-
-def is_plain(task: NewTask) -> bool:
-    """Whether it uses none of the columns that most tasks leave empty."""
-    return (
-        task.timeout is task.keep is task.expires_at is None
-        and task.limit_key is None
-        and task.extras is None
-        and not task.needed
-        and task.on_parent_failure is OnParentFailure.CANCEL
-    )
 
 
 # -- rows: id, line, state, rank, run_at, priority, max_attempts, tags, payload; and of a full one the rest

@@ -8,6 +8,7 @@ import msgspec
 
 from dolgo.store.base import Claim, Claimed, Renewed
 from dolgo.store.relational.rows import IN_PROGRESS, LATER, READY, to_lease
+from dolgo.store.relational.rules import earlier, within
 from dolgo.store.sqlite.edges import follow
 from dolgo.store.sqlite.sql import Row, run, run_rows
 from dolgo.store.sqlite.turn import Turn
@@ -20,31 +21,17 @@ MOST_DUE = 500  # tasks a claim moves into their lines, and as many that it expi
 
 def claim(turn: Turn, calls: Sequence[Claim]) -> list[Claimed]:
     follow(turn)
-    next_at = _earlier(_expire(turn), _move_due(turn))
+    next_at = earlier(_expire(turn), _move_due(turn))
     answers: list[Claimed] = []
     unmet: tuple[Claim, Claimed] | None = None  # a claim that got less than it asked for
     for call in calls:
-        if unmet is not None and _within(call, unmet[0]):
+        if unmet is not None and within(call, unmet[0]):
             answers.append(Claimed([], unmet[1].next_at))
             continue
         answer = _claim(turn, call, next_at)
         unmet = (call, answer) if len(answer.leases) < call.limit else unmet
         answers.append(answer)
     return answers
-
-
-def _earlier(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else min(one, other)
-
-
-def _within(call: Claim, wider: Claim) -> bool:
-    """True if this claim can get nothing where the wider one, just made, went short."""
-    return (
-        call.types <= wider.types
-        and call.queues == wider.queues
-        and call.avoid == wider.avoid
-        and (call.ahead or not wider.ahead)
-    )
 
 
 def _expire(turn: Turn) -> float | None:
@@ -78,7 +65,7 @@ def _claim(turn: Turn, call: Claim, next_at: float | None) -> Claimed:
     if extras.gates or extras.keyed:
         walk = Walk(turn, call)
         picks = walk.picks()
-        return Claimed(_take(turn, call, picks), _earlier(next_at, walk.next_at))
+        return Claimed(_take(turn, call, picks), earlier(next_at, walk.next_at))
     return Claimed(_take(turn, call, _first_of_lines(turn, call)), next_at)
 
 

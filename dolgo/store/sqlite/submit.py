@@ -9,6 +9,7 @@ import msgspec
 from dolgo.store.base import Submitted
 from dolgo.store.checks import check_task
 from dolgo.store.relational.rows import CANCELLED, DONE, LATER, READY, STATUS, WAITING, from_error, from_tags
+from dolgo.store.relational.rules import is_checked, is_plain
 from dolgo.store.sqlite import notes as noting
 from dolgo.store.sqlite import records
 from dolgo.store.sqlite.edges import Parents, awaited, in_the_way
@@ -25,7 +26,7 @@ def submit(turn: Turn, calls: Sequence[Call]) -> list[Submitted]:
     full: list[Row] = []
     answers: list[Submitted] = []
     for tasks, puts, notes in calls:
-        if notes or any(map(_is_checked, tasks)):
+        if notes or any(map(is_checked, tasks)):
             _insert(turn, plain, full)  # what was submitted before stands before it
             plain, full = [], []
             answers.append(_submit_checked(turn, tasks, puts, notes))
@@ -34,7 +35,7 @@ def submit(turn: Turn, calls: Sequence[Call]) -> list[Submitted]:
         else:
             records.write(turn, puts)
             for task in tasks:
-                if _is_plain(task):
+                if is_plain(task):
                     plain.append(_plain_row(turn, task))
                 else:
                     full.append(_full_row(turn, task))
@@ -48,22 +49,6 @@ def submit_again(turn: Turn, calls: Sequence[Call]) -> list[Submitted]:
     """As `submit`, for tasks of which some exist already: these are left as they are."""
     turn.work = True
     return [_submit_checked(turn, *call) for call in calls]
-
-
-def _is_checked(task: NewTask) -> bool:
-    """Whether something may stand in its way."""
-    return task.unique_key is not None or len(task.depends_on) > 0
-
-
-def _is_plain(task: NewTask) -> bool:
-    """Whether it uses none of the columns that cost half of a submit again."""
-    return (
-        task.timeout is task.keep is task.expires_at is None
-        and task.limit_key is None
-        and task.extras is None
-        and not task.needed
-        and task.on_parent_failure is OnParentFailure.CANCEL
-    )
 
 
 def _plain_row(turn: Turn, task: NewTask) -> Row:
